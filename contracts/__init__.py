@@ -1,0 +1,1 @@
+"""The public contract: message envelope, message models and topics. Depends on pydantic alone."""

@@ -1,0 +1,171 @@
+"""CloudEvents 1.0 in Kafka binary mode: the envelope of every message, and its codec.
+
+Attributes travel as `ce_*` headers, the payload as the record's JSON value. Reading is tolerant where DESIGN says
+so (a missing `content-type` or `ce_time` is accepted), strict where an error would be silent: a missing required
+attribute, another spec version or another content type is an `EnvelopeError` with a machine-readable code.
+Source: CloudEvents 1.0.2, Kafka protocol binding 1.0.2, section 3.2 (binary content mode).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from contracts.record import Headers
+
+CONTENT_TYPE = "application/json"
+ATTRIBUTE_LENGTH_MAX = 1_024
+"""Longest accepted `ce_id` or `ce_source`, in characters (our own limit; the spec sets none)."""
+
+
+class EnvelopeError(ValueError):
+    """The record's headers are not a CloudEvent that this system accepts; `code` says which rule is broken."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The attributes of one message. A message is identified by (`source`, `id`)."""
+
+    id: str
+    source: str
+    type: str
+    time: str | None = None
+    process_id: str | None = None
+    causation_id: str | None = None
+    idempotency_key: str | None = None
+    deadline: str | None = None
+    """RFC 3339. A participant does not start a command after it."""
+    try_number: int | None = None
+    undoes: tuple[str, ...] = ()
+    """The command ids that an undo covers; on the wire `ce_undoes`, separated by commas."""
+    traceparent: str | None = None
+    extensions: dict[str, str] = field(default_factory=dict)
+    """Attributes that mean nothing to us, by name without `ce_`."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes two deliveries the same message."""
+        return (self.source, self.id)
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """The deadline in milliseconds since the epoch. Raises EnvelopeError if it is not RFC 3339."""
+        return None if self.deadline is None else parse_time(self.deadline)
+
+
+def encode_headers(envelope: Envelope) -> Headers:
+    """The record headers of `envelope`, in a fixed order (equal envelopes give equal bytes)."""
+    headers: list[tuple[str, bytes]] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", envelope.id.encode()),
+        ("ce_source", envelope.source.encode()),
+        ("ce_type", envelope.type.encode()),
+        ("content-type", b"application/json"),
+    ]
+    optional = (
+        ("ce_time", envelope.time),
+        ("ce_processid", envelope.process_id),
+        ("ce_causationid", envelope.causation_id),
+        ("ce_idempotencykey", envelope.idempotency_key),
+        ("ce_deadline", envelope.deadline),
+        ("ce_try", None if envelope.try_number is None else str(envelope.try_number)),
+        ("ce_undoes", ",".join(envelope.undoes) or None),
+        ("traceparent", envelope.traceparent),
+    )
+    headers.extend((name, value.encode()) for name, value in optional if value is not None)
+    headers.extend((f"ce_{name}", value.encode()) for name, value in sorted(envelope.extensions.items()))
+    return tuple(headers)
+
+
+_KNOWN = {
+    "id", "source", "type", "specversion", "time", "processid", "causationid", "idempotencykey", "deadline", "try",
+    "undoes",
+}  # fmt: skip
+
+
+def decode_headers(headers: Headers) -> Envelope:
+    """The envelope in a record's headers.
+
+    Raises:
+        EnvelopeError: `missing-attribute`, `bad-attribute`, `wrong-specversion` or `wrong-content-type`.
+    """
+    found: dict[str, str] = {}
+    traceparent = content_type = None
+    for name, value in headers:
+        lowered = name.lower()
+        try:
+            text = value.decode() if value is not None else ""
+        except UnicodeDecodeError:
+            if lowered.startswith("ce_"):
+                raise EnvelopeError("bad-attribute", f"header {name} is not UTF-8") from None
+            continue
+        if lowered.startswith("ce_"):
+            found[lowered[3:]] = text
+        elif lowered == "content-type":
+            content_type = text
+        elif lowered == "traceparent":
+            traceparent = text
+    _check_required(found, content_type)
+    return Envelope(
+        id=found["id"],
+        source=found["source"],
+        type=found["type"],
+        time=found.get("time"),
+        process_id=found.get("processid") or None,
+        causation_id=found.get("causationid") or None,
+        idempotency_key=found.get("idempotencykey") or None,
+        deadline=_checked_time(found.get("deadline")),
+        try_number=_checked_number(found.get("try")),
+        undoes=tuple(part for part in found.get("undoes", "").split(",") if part),
+        traceparent=traceparent,
+        extensions={name: text for name, text in found.items() if name not in _KNOWN},
+    )
+
+
+def _check_required(found: dict[str, str], content_type: str | None) -> None:
+    for name in ("specversion", "id", "source", "type"):
+        if not found.get(name):
+            raise EnvelopeError("missing-attribute", f"header ce_{name} is missing or empty")
+    if found["specversion"] != "1.0":
+        raise EnvelopeError("wrong-specversion", f"ce_specversion is {found['specversion']!r}, not '1.0'")
+    for name in ("id", "source"):
+        if len(found[name]) > ATTRIBUTE_LENGTH_MAX:
+            raise EnvelopeError("bad-attribute", f"ce_{name} is longer than {ATTRIBUTE_LENGTH_MAX} characters")
+    if content_type is not None and content_type.split(";", 1)[0].strip().lower() != CONTENT_TYPE:
+        raise EnvelopeError("wrong-content-type", f"content-type is {content_type!r}, not {CONTENT_TYPE!r}")
+
+
+def _checked_time(text: str | None) -> str | None:
+    if text:
+        parse_time(text)
+    return text or None
+
+
+def _checked_number(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise EnvelopeError("bad-attribute", f"ce_try is {text!r}, not a whole number")
+    return int(text)
+
+
+def format_time(at_ms: int) -> str:
+    """Milliseconds since the epoch as RFC 3339 UTC, e.g. `2026-01-31T09:30:00.250Z`."""
+    text = datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{at_ms % 1000:03d}Z"
+
+
+def parse_time(text: str) -> int:
+    """RFC 3339 as milliseconds since the epoch. Raises EnvelopeError (`bad-attribute`) otherwise."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise EnvelopeError("bad-attribute", f"{text!r} is not an RFC 3339 time") from None
+    if at.tzinfo is None:
+        raise EnvelopeError("bad-attribute", f"{text!r} has no UTC offset")
+    return round(at.timestamp() * 1000)

@@ -1,0 +1,77 @@
+"""Inventory: stock per warehouse, reserved for orders."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.message import Command, Event, Identifier, Quantity, Text, Units, UtcTime
+from contracts.orders import LINES_MAX
+
+
+class StockLine(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sku: Identifier
+    quantity: Quantity
+
+
+class AllocatedLine(BaseModel):
+    """Units of one sku in one warehouse; an order's line may be spread over several."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sku: Identifier
+    quantity: Quantity
+    warehouse: Text
+
+
+class MissingLine(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sku: Identifier
+    wanted: Quantity
+    available: Units
+
+
+class StockReserved(Event, type="inventory.reserved.v1"):
+    order_id: Identifier
+    reservation_id: Text
+    lines: tuple[AllocatedLine, ...]
+
+
+class StockUnavailable(Event, type="inventory.unavailable.v1"):
+    order_id: Identifier
+    missing: Annotated[tuple[MissingLine, ...], Field(min_length=1)]
+
+
+class ReserveStock(Command, type="inventory.reserve.v1", succeeds=StockReserved, refuses=StockUnavailable):
+    """All or nothing over the lines."""
+
+    order_id: Identifier
+    lines: Annotated[tuple[StockLine, ...], Field(min_length=1, max_length=LINES_MAX)]
+
+
+class StockReleased(Event, type="inventory.released.v1"):
+    """`lines` is empty if nothing was left to release."""
+
+    order_id: Identifier
+    lines: tuple[AllocatedLine, ...]
+
+
+class ReleaseStock(Command, type="inventory.release.v1", succeeds=StockReleased):
+    order_id: Identifier
+    reservation_id: Text | None = None
+
+
+class StockChanged(Event, type="inventory.stock-changed.v1"):
+    """`on_hand` counts free units, reserved ones not included. `revision` rises by one per sku and warehouse in the
+    change itself; readers keep the highest. Also published when a sku opens."""
+
+    sku: Identifier
+    warehouse: Text
+    on_hand: Units
+    reserved: Units
+    revision: Units
+    changed_at: UtcTime

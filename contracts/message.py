@@ -1,0 +1,93 @@
+"""The message base: frozen pydantic models with a type name, and commands that name their outcomes."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+TYPE_PATTERN = re.compile(r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.v[1-9][0-9]*$")
+
+
+def _must_be_utc(value: datetime) -> datetime:
+    offset = value.utcoffset()
+    if offset is None or offset.total_seconds() != 0:
+        raise ValueError("must be a UTC time (RFC 3339 with 'Z' or '+00:00')")
+    return value
+
+
+Identifier: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+"""Ids are 1-128 of `[A-Za-z0-9._-]`: no colon, since process ids are joined with it."""
+
+Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+Cents: TypeAlias = Annotated[int, Field(ge=0, le=10**15, strict=True)]
+"""An amount in integer minor units."""
+Currency: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+"""ISO 4217 code."""
+Quantity: TypeAlias = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+Units: TypeAlias = Annotated[int, Field(ge=0, le=10**12, strict=True)]
+"""A count of stock units; never below zero."""
+UtcTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_must_be_utc)]
+
+
+class Message(BaseModel):
+    """One message's payload. Unknown fields are ignored on reading (tolerant reader) and never written.
+
+    A concrete message is declared with its type name: `class OrderPlaced(Event, type="orders.placed.v1")`.
+    Its first field is the Kafka key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="iso8601")
+
+    type: ClassVar[str] = ""
+    topic: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, type: str | None = None, topic_suffix: str = "events", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if type is None:
+            return
+        if not TYPE_PATTERN.match(type):
+            raise TypeError(f"{cls.__name__}: type {type!r} is not <context>.<name>.v<N>")
+        cls.type = type
+        cls.topic = f"{type.split('.', 1)[0]}.{topic_suffix}"
+
+    @property
+    def key(self) -> str:
+        """The Kafka key: the value of the first field."""
+        return str(getattr(self, next(iter(type(self).model_fields))))
+
+    def to_json(self) -> bytes:
+        """The payload as JSON; absent optional fields are left out."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class Event(Message):
+    """Says what happened. Lives on `<context>.events`."""
+
+
+class Command(Message):
+    """Asks one service to do something, and names the outcomes by which it is answered.
+
+    `succeeds` and `refuses` are event classes (or tuples of them). A refusal is a final business answer with
+    nothing to undo. Technical failures need no declaration: `counterpoint.command-failed.v1` answers any command.
+    Lives on `<context>.commands`.
+    """
+
+    succeeds: ClassVar[tuple[type[Event], ...]] = ()
+    refuses: ClassVar[tuple[type[Event], ...]] = ()
+
+    def __init_subclass__(
+        cls,
+        *,
+        type: str | None = None,
+        succeeds: type[Event] | tuple[type[Event], ...] = (),
+        refuses: type[Event] | tuple[type[Event], ...] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(type=type, topic_suffix="commands", **kwargs)
+        cls.succeeds = succeeds if isinstance(succeeds, tuple) else (succeeds,)
+        cls.refuses = refuses if isinstance(refuses, tuple) else (refuses,)
+        if type is not None and not cls.succeeds:
+            raise TypeError(f"{cls.__name__}: a command names the event that says it succeeded (succeeds=...)")

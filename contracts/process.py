@@ -1,0 +1,84 @@
+"""The orchestrator's own messages: process lifecycle (public, `orchestrator.events`), and the control inputs that
+only the orchestrator's clock, api and CLI append to `orchestrator.inbox`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contracts.message import Event, Text, UtcTime
+
+Phase = Literal["running", "compensating", "stuck", "completed", "compensated", "cancelled"]
+
+
+class ProcessLifecycle(Event):
+    """`step` and `reason` say where and why, from `compensating` on."""
+
+    process_id: Text
+    saga: Text
+    version: int = Field(ge=1)
+    phase: Phase
+    step: Text | None = None
+    reason: Text | None = None
+    at: UtcTime
+
+
+class ProcessStarted(ProcessLifecycle, type="orchestrator.process-started.v1"):
+    pass
+
+
+class ProcessCompensating(ProcessLifecycle, type="orchestrator.process-compensating.v1"):
+    pass
+
+
+class ProcessStuck(ProcessLifecycle, type="orchestrator.process-stuck.v1"):
+    pass
+
+
+class ProcessResumed(ProcessLifecycle, type="orchestrator.process-resumed.v1"):
+    pass
+
+
+class ProcessCompleted(ProcessLifecycle, type="orchestrator.process-completed.v1"):
+    pass
+
+
+class ProcessCompensated(ProcessLifecycle, type="orchestrator.process-compensated.v1"):
+    pass
+
+
+class ProcessCancelled(ProcessLifecycle, type="orchestrator.process-cancelled.v1"):
+    pass
+
+
+class ClockProbe(Event, type="orchestrator.clock-probe.v1"):
+    """Appended by the clock to learn the broker's time from the ack."""
+
+    instance: Text
+
+
+class TimerFired(Event, type="orchestrator.timer-fired.v1"):
+    """A timer that was due. Matched by id: one that is not set any more is ignored."""
+
+    process_id: Text
+    timer_id: Text
+    due_ms: int = Field(ge=0)
+
+
+class OperatorAction(Event, type="orchestrator.operator-action.v1"):
+    """What a person decided about a stuck process. `step`, `try_number` and `revision` are what that person saw:
+    if the process has moved on, the action is ignored as stale.
+
+    `outcome` (with `outcome_type`) stands in for the outcome of a skipped step that a later builder needs.
+    """
+
+    process_id: Text
+    action: Literal["retry", "skip", "compensate"]
+    step: Text | None = None
+    try_number: int | None = Field(default=None, ge=0)
+    revision: int = Field(ge=0)
+    operator: Text
+    note: str | None = Field(default=None, max_length=2_000)
+    outcome_type: Text | None = None
+    outcome: dict[str, Any] | None = None

@@ -1,0 +1,31 @@
+"""Kafka records as plain values, so that nothing but the adapters knows a Kafka client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """A record to append. `partition=None` leaves the choice to the key (murmur2, as the Java client does)."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingRecord:
+    """A record as read. `timestamp_ms` is the broker's append time (all topics use log-append time)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers

@@ -1,0 +1,1 @@
+"""What every program of this repository needs to be operated: where the stack is, logs, metrics and health over HTTP."""
