@@ -1,1 +1,1 @@
-"""What every program of this repository needs to be operated: where the stack is, logs, metrics and health over HTTP."""
+"""What every program needs to be operated: where the stack is, logs, metrics and health over HTTP."""

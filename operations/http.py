@@ -53,7 +53,7 @@ class OperationsServer:
 
 
 def _application(registry: CollectorRegistry, health: Probe, ready: Probe) -> WSGIApplication:
-    metrics = make_wsgi_app(registry)
+    metrics: WSGIApplication = make_wsgi_app(registry)
     probes = {"/healthz": health, "/readyz": ready}
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

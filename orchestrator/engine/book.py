@@ -1,0 +1,86 @@
+"""Which sagas there are: compiled once, asked by the router and the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contracts.catalog import Catalog, standard_catalog
+from contracts.message import Command, Message
+from orchestrator.engine.plan import Plan, PlanError, compile_saga
+from orchestrator.language.saga import Saga
+
+
+class UnknownVersion(LookupError):
+    """The log names a saga version that this build lacks; its shard must wait for a build that has it."""
+
+    def __init__(self, saga: str, version: int) -> None:
+        super().__init__(f"saga {saga!r} version {version} is in the log, but not in this build")
+        self.saga = saga
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A saga that starts on an event type. `version` is its newest one."""
+
+    saga: str
+    version: int
+    plan: Plan
+
+    def key(self, message: Message) -> str:
+        """The business key. The saga author's function: whatever it raises is raised."""
+        return self.plan.saga.key(message)
+
+
+class SagaBook:
+    """All sagas of a build, several versions of each.
+
+    Raises:
+        PlanError, SignatureError: a saga cannot be compiled, or two have the same name and version.
+    """
+
+    def __init__(self, sagas: Iterable[Saga], catalog: Catalog | None = None) -> None:
+        self.catalog = catalog or standard_catalog()
+        self._plans: dict[tuple[str, int], Plan] = {}
+        for saga in sagas:
+            if (saga.name, saga.version) in self._plans:
+                raise PlanError(f"saga {saga.name} version {saga.version} is defined twice")
+            self._plans[saga.name, saga.version] = compile_saga(saga)
+        self._routes: dict[str, tuple[Route, ...]] = {}
+        for plan in self.newest():
+            route = Route(plan.saga.name, plan.saga.version, plan)
+            started_by = plan.saga.starts_on.type
+            self._routes[started_by] = (*self._routes.get(started_by, ()), route)
+        commands = [message for message in self._messages() if issubclass(message, Command)]
+        self.success_types = frozenset(event.type for command in commands for event in command.succeeds)
+        self.contexts = frozenset(message.type.split(".", 1)[0] for message in self._messages())
+
+    def _messages(self) -> list[type[Message]]:
+        found: list[type[Message]] = []
+        for plan in self._plans.values():
+            found.append(plan.saga.starts_on)
+            for node in plan.nodes:
+                found.extend(made for made in (node.makes, node.undo_makes) if made and issubclass(made, Command))
+        return found
+
+    def newest(self) -> tuple[Plan, ...]:
+        """The newest version of each saga, by name."""
+        newest: dict[str, Plan] = {}
+        for (name, _), plan in sorted(self._plans.items()):
+            newest[name] = plan
+        return tuple(newest.values())
+
+    def plans(self) -> tuple[Plan, ...]:
+        return tuple(self._plans.values())
+
+    def plan(self, saga: str, version: int) -> Plan:
+        """Raises UnknownVersion."""
+        found = self._plans.get((saga, version))
+        if found is None:
+            raise UnknownVersion(saga, version)
+        return found
+
+    def routes(self, event_type: str) -> tuple[Route, ...]:
+        """The sagas that start on it."""
+        return self._routes.get(event_type, ())

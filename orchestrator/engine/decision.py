@@ -1,0 +1,58 @@
+"""What `decide` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from contracts.record import OutgoingRecord
+from orchestrator.engine.process import Process
+
+Result = Literal["applied", "buffered", "ignored"]
+Reason = Literal[
+    "ambiguous-step",
+    "already-started",
+    "conflicting-start",
+    "contradicted",
+    "duplicate",
+    "duplicate-start",
+    "invalid-payload",
+    "no-process",
+    "not-an-outcome",
+    "not-awaited",
+    "not-skippable",
+    "not-stuck",
+    "outcome-invalid",
+    "outcome-needed",
+    "past-pivot",
+    "premature",
+    "stale",
+    "unexpected-type",
+]
+"""Why an input was ignored: the closed set that metrics use as a label. See docs/protocol.md."""
+
+Alert = Literal["success-without-process", "deadline-after-pivot", "surplus-success"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A duration for the histograms: of one step (sent to settled) or of a whole process."""
+
+    kind: Literal["step", "process"]
+    saga: str
+    name: str
+    outcome: str
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`process` None: nothing is kept. `history`: one encoded entry (see orchestrator.engine.history)."""
+
+    process: Process | None
+    result: Result
+    reason: Reason | None = None
+    effects: tuple[OutgoingRecord, ...] = ()
+    history: bytes | None = None
+    alerts: tuple[Alert, ...] = ()
+    measures: tuple[Measure, ...] = ()

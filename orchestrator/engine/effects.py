@@ -1,0 +1,133 @@
+"""The messages that a decision publishes, as records with deterministic ids and bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from contracts.envelope import Envelope, encode_headers, format_time
+from contracts.ids import ORCHESTRATOR_SOURCE, emit_id
+from contracts.message import Command, Event, Message
+from contracts.process import (
+    Phase,
+    ProcessCancelled,
+    ProcessCompensated,
+    ProcessCompensating,
+    ProcessCompleted,
+    ProcessLifecycle,
+    ProcessStarted,
+    ProcessStuck,
+)
+from contracts.record import OutgoingRecord
+from contracts.topics import MESSAGE_BYTES_MAX
+
+RECORD_OVERHEAD_BYTES = 4 * 1024
+"""Room kept for a record's headers and framing within the broker's limit (our own margin)."""
+
+
+class EffectTooLarge(ValueError):
+    """The broker would refuse the message; the process is stuck instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A record to publish, with the attributes that history shows."""
+
+    record: OutgoingRecord
+    id: str
+    type: str
+
+
+def command_effect(
+    command: type[Command],
+    key: str,
+    data: bytes,
+    *,
+    process: str,
+    id: str,
+    now_ms: int,
+    deadline_ms: int,
+    try_number: int,
+    undoes: tuple[str, ...],
+    traceparent: str,
+    causation: str,
+) -> Effect:
+    """Raises EffectTooLarge."""
+    envelope = Envelope(
+        id=id,
+        source=ORCHESTRATOR_SOURCE,
+        type=command.type,
+        time=format_time(now_ms),
+        process_id=process,
+        causation_id=causation,
+        idempotency_key=id,
+        deadline=format_time(deadline_ms),
+        try_number=try_number,
+        undoes=undoes,
+        traceparent=child_traceparent(traceparent, id),
+    )
+    return _effect(command.topic, key, data, envelope)
+
+
+def emit_effect(event: Event, *, process: str, name: str, now_ms: int, traceparent: str, causation: str) -> Effect:
+    """Raises EffectTooLarge."""
+    identity = emit_id(process, name)
+    envelope = Envelope(
+        id=identity,
+        source=ORCHESTRATOR_SOURCE,
+        type=event.type,
+        time=format_time(now_ms),
+        causation_id=causation,
+        traceparent=child_traceparent(traceparent, identity),
+    )
+    return _effect(event.topic, event.key, event.to_json(), envelope)
+
+
+_LIFECYCLE: dict[Phase, type[ProcessLifecycle]] = {
+    "running": ProcessStarted,
+    "compensating": ProcessCompensating,
+    "stuck": ProcessStuck,
+    "completed": ProcessCompleted,
+    "compensated": ProcessCompensated,
+    "cancelled": ProcessCancelled,
+}
+
+
+def lifecycle_class(phase: Phase) -> type[ProcessLifecycle]:
+    """The event that announces a phase that is entered for the first time."""
+    return _LIFECYCLE[phase]
+
+
+def lifecycle_effect(event: ProcessLifecycle, *, serial: str, now_ms: int, traceparent: str, causation: str) -> Effect:
+    """`serial` tells the events of one process apart: its revision, and their order within it."""
+    identity = f"{event.process_id}/phase/{serial}"
+    envelope = Envelope(
+        id=identity,
+        source=ORCHESTRATOR_SOURCE,
+        type=event.type,
+        time=format_time(now_ms),
+        causation_id=causation,
+        traceparent=child_traceparent(traceparent, identity),
+    )
+    return _effect(event.topic, event.process_id, event.to_json(), envelope)
+
+
+def _effect(topic: str, key: str, data: bytes, envelope: Envelope) -> Effect:
+    if len(data) + RECORD_OVERHEAD_BYTES > MESSAGE_BYTES_MAX:
+        raise EffectTooLarge(f"{envelope.type} has {len(data)} bytes; the broker takes {MESSAGE_BYTES_MAX} a record")
+    return Effect(OutgoingRecord(topic, key.encode(), data, encode_headers(envelope)), envelope.id, envelope.type)
+
+
+def first_traceparent(given: str | None, process: str) -> str:
+    """The W3C trace context of a process: its start event's, or one derived from the process id."""
+    if given is not None and len(given) == 55 and given.count("-") == 3:
+        return given
+    trace = hashlib.sha256(process.encode()).hexdigest()
+    return f"00-{trace[:32]}-{trace[32:48]}-01"
+
+
+def child_traceparent(parent: str, identity: str) -> str:
+    """The same trace, with a span id derived from the message id (nothing in here is random)."""
+    version, trace, _, flags = parent.split("-")
+    span = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return f"{version}-{trace}-{span}-{flags}"

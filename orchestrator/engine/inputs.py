@@ -1,0 +1,59 @@
+"""Reading an inbox record as an input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.envelope import Envelope, EnvelopeError, decode_headers
+from contracts.record import IncomingRecord
+
+SAGA_HEADER = "cp_saga"
+VERSION_HEADER = "cp_version"
+"""Stamped by the router on an input that may start a process."""
+
+
+class InputError(ValueError):
+    """The inbox record is not an input. `code` is one of a closed set, fit for a metric's label."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Something that can change a process, in the order of the log."""
+
+    offset: int
+    at_ms: int
+    """The broker's append time."""
+    process_id: str
+    envelope: Envelope
+    data: bytes
+    saga: str | None = None
+    version: int | None = None
+
+
+def read_input(record: IncomingRecord) -> Input:
+    """Raises InputError: `missing-key`, `missing-value`, `bad-stamp`, or the code of an EnvelopeError."""
+    if not record.key:
+        raise InputError("missing-key", "an inbox record is keyed by process id")
+    if record.value is None:
+        raise InputError("missing-value", "an inbox record has a value")
+    try:
+        envelope = decode_headers(record.headers)
+        process_id = record.key.decode()
+    except EnvelopeError as error:
+        raise InputError(error.code, error.detail) from error
+    except UnicodeDecodeError:
+        raise InputError("bad-key", "the key is not UTF-8") from None
+    saga = version = None
+    for name, value in record.headers:
+        if name == SAGA_HEADER:
+            saga = value.decode(errors="replace")
+        elif name == VERSION_HEADER:
+            if not value.isdigit():
+                raise InputError("bad-stamp", f"header {VERSION_HEADER} is not a number")
+            version = int(value)
+    return Input(record.offset, record.timestamp_ms, process_id, envelope, record.value, saga, version)

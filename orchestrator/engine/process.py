@@ -1,0 +1,179 @@
+"""The state of one process: immutable values, stored as one msgpack blob.
+
+Every struct is a map with short names on the wire and defaults left out, so that newer code reads older states. Bodies
+and sent commands are kept as bytes: what was sent is sent again byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from contracts.process import Phase
+from contracts.record import Headers, OutgoingRecord
+from orchestrator.language.injection import EndingReason
+
+ENGINE_SEMANTICS = 1
+"""Raised with every change that would make the fold of the same inputs give another state."""
+
+TryState = Literal["awaited", "succeeded", "refused", "none", "unknown", "silent"]
+"""`none`: failed without effect. `unknown`: answered that the effect cannot be ruled out. `silent`: patience ended."""
+PERHAPS: frozenset[TryState] = frozenset(("unknown", "silent"))
+
+StepStatus = Literal["idle", "awaiting", "backoff", "blocked", "succeeded", "failed", "perhaps", "skipped", "emitted"]
+UndoStatus = Literal["awaited", "backoff", "stuck", "done", "skipped"]
+NodeStatus = Literal["running", "done", "undoing", "undone"]
+
+
+class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Frozen; `msgspec.structs.replace` makes a changed copy."""
+
+
+class StoredRecord(Struct, frozen=True, rename={"topic": "t", "key": "k", "value": "v", "headers": "h"}):
+    """A sent message, byte for byte."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+    @classmethod
+    def of(cls, record: OutgoingRecord) -> StoredRecord:
+        return cls(topic=record.topic, key=record.key, value=record.value, headers=record.headers)
+
+    def outgoing(self) -> OutgoingRecord:
+        return OutgoingRecord(self.topic, self.key, self.value, self.headers)
+
+
+class Try(Struct, frozen=True, rename={"number": "n", "state": "s", "sent_at_ms": "a"}):
+    number: int
+    state: TryState
+    sent_at_ms: int
+
+
+class Outcome(Struct, frozen=True, rename={"type": "t", "data": "d", "try_number": "n"}):
+    """`try_number` 0: given by an operator who skipped the step."""
+
+    type: str
+    data: bytes
+    try_number: int
+
+
+class UndoJob(Struct, frozen=True):
+    """One undo of some tries of a step, over as many attempts as it takes. `numbers` are its attempts' `undo/<n>`."""
+
+    numbers: tuple[int, ...]
+    covers: tuple[str, ...]
+    status: UndoStatus
+    sent_at_ms: int = 0
+    attempts: int = 1
+    """Attempts since the start, or since an operator's last retry."""
+    record: StoredRecord | None = None
+    again: tuple[Outcome, ...] = ()
+    """Late successes that came while this undo was under way: each gets one more undo."""
+
+
+class StepState(Struct, frozen=True):
+    status: StepStatus = "idle"
+    tries: tuple[Try, ...] = ()
+    record: StoredRecord | None = None
+    """The last command sent, while a new try or a re-send may need it."""
+    outcome: Outcome | None = None
+    refusal: Outcome | None = None
+    undoing: bool = False
+    undos: tuple[UndoJob, ...] = ()
+    budget: int = 0
+    """Tries that the retry policy had used up when an operator asked for more."""
+    renew: bool = False
+    """An operator asked for a retry of a silent try: if the answer is `effect=none`, a new try follows at once."""
+    detail: str | None = None
+    """What a blocked step's builder raised, or why the last try failed."""
+
+
+class NodeState(Struct, frozen=True, rename={"status": "s", "count": "c"}):
+    """State of a block without a name. `count`: children finished (in `sequence` also: the current child)."""
+
+    status: NodeStatus
+    count: int = 0
+
+
+class Start(Struct, frozen=True):
+    """The message that started the process."""
+
+    source: str
+    id: str
+    type: str
+    data: bytes
+    fingerprint: str
+    traceparent: str
+
+
+class Cause(Struct, frozen=True):
+    reason: EndingReason
+    step: str | None = None
+    detail: str | None = None
+
+
+class Process(Struct, frozen=True):
+    """One running instance of a saga."""
+
+    id: str
+    saga: str
+    version: int
+    start: Start
+    phase: Phase
+    started_at_ms: int
+    updated_at_ms: int
+    revision: int = 0
+    """Counts applied inputs; an operator's action names the one that was seen."""
+    steps: dict[str, StepState] = {}
+    nodes: dict[str, NodeState] = {}
+    timers: dict[str, int] = {}
+    """Timer id -> due time, milliseconds since the epoch, broker time."""
+    stuck: dict[str, str] = {}
+    """Address (`<step>` or `<step>/undo`) -> reason."""
+    cause: Cause | None = None
+    ended: Phase | None = None
+    """The final phase, once reached (kept while a late undo has the process stuck)."""
+    past_pivot: bool = False
+    deadline_passed: bool = False
+    history_length: int = 0
+
+    @property
+    def step(self) -> str | None:
+        """Where it is stuck, or which step made it undo."""
+        if self.stuck:
+            return next(iter(self.stuck))
+        return self.cause.step if self.cause else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is stuck, or why it is or was undone."""
+        if self.stuck:
+            return next(iter(self.stuck.values()))
+        return self.cause.reason if self.cause else None
+
+    def awaited(self) -> tuple[OutgoingRecord, ...]:
+        """Commands and undos that are still awaited, as they were sent."""
+        found = []
+        for step in self.steps.values():
+            if step.status == "awaiting" and step.record is not None:
+                found.append(step.record.outgoing())
+            found.extend(
+                job.record.outgoing() for job in step.undos if job.status == "awaited" and job.record is not None
+            )
+        return tuple(found)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Process)
+
+
+def encode_process(process: Process) -> bytes:
+    return _encoder.encode(process)
+
+
+def decode_process(blob: bytes) -> Process:
+    """Raises msgspec.DecodeError or ValidationError if the blob is not a process."""
+    return _decoder.decode(blob)

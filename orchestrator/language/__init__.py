@@ -1,0 +1,47 @@
+"""What a saga author imports.
+
+A saga is a value: blocks that nest, built from plain functions ("builders") whose parameters are injected by type and
+whose return annotation names the message. Nothing here runs anything.
+"""
+
+from orchestrator.language.blocks import (
+    Block,
+    CommandStep,
+    Emit,
+    Location,
+    Parallel,
+    Pivot,
+    Sequence,
+    Undo,
+    command,
+    emit,
+    parallel,
+    pivot,
+    sequence,
+)
+from orchestrator.language.injection import Ending, From
+from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
+from orchestrator.language.saga import Saga, SagaError
+
+__all__ = [
+    "DEFAULT_PATIENCE",
+    "DEFAULT_TIMEOUT",
+    "Block",
+    "CommandStep",
+    "Emit",
+    "Ending",
+    "From",
+    "Location",
+    "Parallel",
+    "Pivot",
+    "Retry",
+    "Saga",
+    "SagaError",
+    "Sequence",
+    "Undo",
+    "command",
+    "emit",
+    "parallel",
+    "pivot",
+    "sequence",
+]

@@ -1,0 +1,132 @@
+"""The blocks of the language, as frozen values. Their behaviour is in `orchestrator.engine.blocks`, one file each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from contracts.message import Command, Event
+from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry
+
+CommandBuilder = Callable[..., Command]
+EventBuilder = Callable[..., Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where in the source a block was written; findings of `verify` point there."""
+
+    file: str
+    line: int
+
+
+def _caller() -> Location:
+    frame = sys._getframe(2)
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The compensation of a step: a command that cannot be refused, retried by its own policy."""
+
+    builder: CommandBuilder
+    retry: Retry = UNDO_RETRY
+    timeout: timedelta = DEFAULT_TIMEOUT
+    patience: timedelta = DEFAULT_PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    children: tuple[Block, ...]
+    location: Location = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    children: tuple[Block, ...]
+    location: Location = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStep:
+    """One command and the outcomes that its contract names."""
+
+    name: str
+    builder: CommandBuilder
+    undo: Undo | None
+    irreversible: bool
+    retry: Retry
+    timeout: timedelta
+    patience: timedelta
+    location: Location = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot:
+    location: Location = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    name: str
+    builder: EventBuilder
+    location: Location = field(compare=False)
+
+
+Block = Sequence | Parallel | CommandStep | Pivot | Emit
+
+
+def sequence(*blocks: Block) -> Sequence:
+    """One after the other. Undone in reverse."""
+    return Sequence(blocks, _caller())
+
+
+def parallel(*blocks: Block) -> Parallel:
+    """All at once; done when all are done. The first failure stops new steps in the siblings. Undone side by side."""
+    return Parallel(blocks, _caller())
+
+
+def command(
+    builder: CommandBuilder,
+    *,
+    undo: CommandBuilder | Undo | None = None,
+    irreversible: bool = False,
+    retry: Retry | None = None,
+    timeout: timedelta = DEFAULT_TIMEOUT,
+    patience: timedelta = DEFAULT_PATIENCE,
+    name: str | None = None,
+) -> CommandStep:
+    """A step: send the command that `builder` makes, and wait for one of its outcomes.
+
+    Args:
+        builder: Makes the command; its parameters are injected by type.
+        undo: Makes the compensating command, or a full `Undo` policy. Required before the pivot, unless
+            `irreversible=True` says that nothing can be done about it.
+        retry: New tries after failures without effect; default `Retry()`.
+        timeout: Silence after which the same try is sent again.
+        patience: Silence after which the step is perhaps done; also the command's deadline.
+        name: The step's name; default: the builder's function name. Unique in a saga.
+    """
+    whole_undo = undo if isinstance(undo, Undo) or undo is None else Undo(undo)
+    return CommandStep(
+        name=name or builder.__name__,
+        builder=builder,
+        undo=whole_undo,
+        irreversible=irreversible,
+        retry=retry or Retry(),
+        timeout=timeout,
+        patience=patience,
+        location=_caller(),
+    )
+
+
+def pivot() -> Pivot:
+    """The point of no return: once, at the top level. After it a process only goes forward."""
+    return Pivot(_caller())
+
+
+def emit(builder: EventBuilder, *, name: str | None = None) -> Emit:
+    """Publish the event that `builder` makes."""
+    return Emit(name or builder.__name__, builder, _caller())

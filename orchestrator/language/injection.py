@@ -1,0 +1,27 @@
+"""How a builder names what it needs: by type, narrowed with `From` where several steps yield the type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EndingReason = Literal["refused", "failed", "silent", "deadline", "operator"]
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """`Annotated[PaymentCaptured, From("charge")]`: the outcome of that step, where several steps yield the type."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a process is being undone; injectable into the builders of a saga's `cancelled` block.
+
+    `reason`: `refused` (a business answer), `failed` (a command-failed), `silent` (no answer within the patience),
+    `deadline` or `operator`. `step` is the name of the step that failed, if one did.
+    """
+
+    reason: EndingReason
+    step: str | None

@@ -1,0 +1,84 @@
+"""A saga: the declared steps of one business process."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from contracts.message import Event
+from orchestrator.language.blocks import Block, CommandStep, Emit, Location, Parallel, Sequence
+
+NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+STEP_NAME_PATTERN = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
+
+
+class SagaError(ValueError):
+    """The definition is malformed in a way that no part of the system could work with; raised where it is written."""
+
+
+def _where_written() -> Location:
+    frame = sys._getframe(2)
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saga:
+    """Starts on an event; one process per business key.
+
+    Args:
+        name: Lower-case words joined by hyphens. Part of every process id.
+        version: Raised with every change that matters to running processes.
+        starts_on: The event that starts a process.
+        key: The business key of that event; must be a valid id (`contracts.message.Identifier`).
+        body: What the process does.
+        cancelled: What it does last, after everything was undone.
+        deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
+
+    Raises:
+        SagaError: a malformed name or version, or two steps of one name.
+    """
+
+    name: str
+    version: int
+    starts_on: type[Event]
+    key: Callable[[Any], str]
+    body: Block
+    cancelled: Block | None = None
+    deadline: timedelta | None = None
+    location: Location = field(default_factory=_where_written, compare=False)
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.match(self.name):
+            raise SagaError(f"saga name {self.name!r}: lower-case words joined by hyphens are wanted")
+        if self.version < 1:
+            raise SagaError(f"saga {self.name}: versions count from 1, not {self.version}")
+        if not self.starts_on.type:
+            raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
+        seen: set[str] = set()
+        for step in self.steps():
+            if not STEP_NAME_PATTERN.match(step.name):
+                raise SagaError(f"saga {self.name}: step name {step.name!r} is not a name; give it one with name=")
+            if step.name in seen:
+                raise SagaError(f"saga {self.name}: two steps are named {step.name!r}; give one another name=")
+            seen.add(step.name)
+
+    def steps(self) -> Iterator[CommandStep | Emit]:
+        """All named steps, in the order they are written, those of `cancelled` last."""
+        yield from _steps(self.body)
+        if self.cancelled is not None:
+            yield from _steps(self.cancelled)
+
+
+def _steps(block: Block) -> Iterator[CommandStep | Emit]:
+    match block:
+        case Sequence(children=children) | Parallel(children=children):
+            for child in children:
+                yield from _steps(child)
+        case CommandStep() | Emit():
+            yield block
+        case _:
+            return
