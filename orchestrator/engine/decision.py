@@ -22,6 +22,7 @@ Reason = Literal[
     "not-awaited",
     "not-skippable",
     "not-stuck",
+    "nothing-to-retry",
     "outcome-invalid",
     "outcome-needed",
     "past-pivot",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from contracts.envelope import Envelope, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE, emit_id
-from contracts.message import Command, Event, Message
+from contracts.message import Command, Event
 from contracts.process import (
     Phase,
     ProcessCancelled,

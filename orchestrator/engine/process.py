@@ -82,6 +82,8 @@ class StepState(Struct, frozen=True):
     outcome: Outcome | None = None
     refusal: Outcome | None = None
     undoing: bool = False
+    undone: bool = False
+    """Its parent has been told that nothing is left to undo (a late success may still open another undo)."""
     undos: tuple[UndoJob, ...] = ()
     budget: int = 0
     """Tries that the retry policy had used up when an operator asked for more."""

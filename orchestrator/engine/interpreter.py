@@ -1,0 +1,96 @@
+"""Runs the moves that blocks queue until a turn is at rest, then sees whether the process has come to its end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from contracts.process import Phase
+from orchestrator.engine.blocks import command, emit, parallel, pivot, sequence
+from orchestrator.engine.blocks.undo import has_open_job
+from orchestrator.engine.decision import Measure
+from orchestrator.engine.plan import Node
+from orchestrator.engine.process import NodeState
+from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
+from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
+
+MOVES_MAX = 100_000
+"""Moves of one turn; more would be a block that calls itself."""
+BODY, CANCELLED = "body", "cancelled"
+"""Keys in `Process.nodes` that say how the two root blocks have ended."""
+
+
+class Transitions(Protocol):
+    """What a block's module offers (see orchestrator.engine.blocks)."""
+
+    def start(self, turn: Turn, node: Node) -> None: ...
+    def child_done(self, turn: Turn, node: Node, child: Node) -> None: ...
+    def undo(self, turn: Turn, node: Node) -> None: ...
+    def child_undone(self, turn: Turn, node: Node, child: Node) -> None: ...
+
+
+TRANSITIONS: dict[type[Block], Transitions] = {
+    Sequence: sequence,
+    Parallel: parallel,
+    CommandStep: command,
+    Pivot: pivot,
+    Emit: emit,
+}
+
+
+def run(turn: Turn) -> None:
+    """Until nothing is queued and the process cannot come closer to its end by itself."""
+    moves = 0
+    while True:
+        while turn.queue:
+            moves += 1
+            assert moves <= MOVES_MAX, "a turn does not come to rest"
+            _move(turn, *turn.queue.popleft())
+        if not _approach_end(turn):
+            return
+
+
+def _move(turn: Turn, move: Move, node: Node) -> None:
+    transitions = TRANSITIONS[type(node.block)]
+    parent = turn.parent(node)
+    if move == "start":
+        if turn.cause is None or not turn.plan.in_body(node):
+            transitions.start(turn, node)
+    elif move == "undo":
+        transitions.undo(turn, node)
+    elif parent is None:
+        key = BODY if turn.plan.in_body(node) else CANCELLED
+        turn.nodes[key] = NodeState(status="done" if move == "done" else "undone")
+    elif move == "done":
+        TRANSITIONS[type(parent.block)].child_done(turn, parent, node)
+    else:
+        TRANSITIONS[type(parent.block)].child_undone(turn, parent, node)
+
+
+def _approach_end(turn: Turn) -> bool:
+    """Start the last block, or end the process, once nothing is stuck or owed. True: there is more to run."""
+    body = turn.nodes.get(BODY)
+    if turn.ended is not None or body is None or turn.stuck or _owes(turn):
+        return False
+    if body.status == "done":
+        _end(turn, "completed")
+        return False
+    if turn.plan.cancelled_root is not None and CANCELLED not in turn.nodes:
+        turn.nodes[CANCELLED] = NodeState(status="running")
+        turn.start(turn.plan.nodes[turn.plan.cancelled_root])
+        return True
+    if turn.plan.cancelled_root is None or turn.nodes[CANCELLED].status == "done":
+        by_decree = turn.cause is not None and turn.cause.reason in ("deadline", "operator")
+        _end(turn, "cancelled" if by_decree else "compensated")
+    return False
+
+
+def _owes(turn: Turn) -> bool:
+    """No process ends with an undo still open."""
+    return any(has_open_job(step) for step in turn.steps.values())
+
+
+def _end(turn: Turn, phase: Phase) -> None:
+    turn.ended = phase
+    turn.clear_timer(DEADLINE_TIMER)
+    took = turn.now_ms - turn.before.started_at_ms
+    turn.measures.append(Measure("process", turn.plan.saga.name, turn.plan.saga.name, phase, took))
