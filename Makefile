@@ -1,0 +1,60 @@
+# Everything is reached from here. `make` alone lists the targets. No other command is needed after a clone.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+ORDERS ?=
+SEED ?= 7
+KEEP ?=
+QUICK ?=
+ARGS ?=
+
+.PHONY: help setup up down demo test check bench schemas handlers
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with exactly the locked dependencies (done once per lock file)
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); install Python 3.11 or newer, or say make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) -V), but 3.11 or newer is needed; say make PYTHON=..."; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; install its venv module."; exit 1; }
+	@echo "installing the locked dependencies into $(VENV) (once per lock file)"
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: setup ## start the stack (SERVICES="inventory shipping" leaves others out); addresses in .local/endpoints.json
+	@$(PY) -m deploy.local up $(if $(filter undefined,$(origin SERVICES)),,--services "$(SERVICES)")
+
+down: setup ## stop the stack, and a demo's that was kept
+	@$(PY) -m deploy.local down; main=$$?; $(PY) -m deploy.local down --data .local/demo && exit $$main
+
+demo: setup ## a day's orders with everything that goes wrong, reconciled (ORDERS=1000 SEED=7 KEEP=1)
+	@$(PY) -m deploy.demo --orders $(or $(ORDERS),1000) --seed $(SEED) $(if $(KEEP),--keep)
+
+test: setup ## all tests, with a real Kafka and Redis (ARGS="tests/unit -k name")
+	$(PY) -m pytest $(ARGS)
+
+check: setup ## the gates that need nothing running
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+	# Further gates go here, one line each.
+
+bench: setup ## steps per second beside the raw figure (ORDERS=20000, QUICK=1)
+	@$(PY) -m benchmarks.bench --orders $(or $(ORDERS),20000) $(if $(QUICK),--quick)
+
+schemas: setup ## write contracts/schemas
+	$(PY) -m contracts.schemas --write
+
+handlers: setup ## write contracts/handlers.json
+	$(PY) -m services --write-handlers

@@ -1,0 +1,1 @@
+"""The demo: a day's orders with everything that goes wrong, and the proof that no cent and no unit is missing."""

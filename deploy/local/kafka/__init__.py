@@ -1,0 +1,1 @@
+"""Apache Kafka without containers: its jars, its Java, its settings."""

@@ -1,0 +1,185 @@
+"""The HTTP side of the sandbox: routes for every provider, the ledger, the faults, and health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import orjson
+from fastapi import FastAPI, Request
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from deploy.local.sandbox.books import ProviderBooks, read_ledger
+from deploy.local.sandbox.delivery import cut, stay_silent
+from deploy.local.sandbox.faults import Fault, Faults
+from deploy.local.sandbox.perform import Outcome, fingerprint, perform
+from deploy.local.sandbox.provider import Call, Delivery, Lookup, Operation, Provider, Reply, refusal
+from deploy.local.sandbox.writer import Writer
+
+KEY_LIMIT = 255
+BOOKS_FILE = "books.sqlite"
+LEDGER_FILTERS = ("provider", "kind", "reference")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Sandbox:
+    """The parts that all routes share, and the way of every request through them."""
+
+    def __init__(self, data: Path, providers: Sequence[Provider]) -> None:
+        """Keep the books in folder `data`."""
+        self.path = data / BOOKS_FILE
+        self.writer = Writer(self.path)
+        self.faults = Faults()
+        self.names = [provider.name for provider in providers]
+
+    async def operate(self, provider: str, operation: Operation, request: Request) -> Response:
+        """Take one request that may change the world: validate, misbehave as asked, do it once, answer (or not)."""
+        raw = await request.body()
+        verdict = self.faults.judge(provider)
+        await asyncio.sleep(verdict.wait_ms / 1000)
+        if verdict.silent:
+            return await stay_silent(request)
+        if verdict.refused:
+            return _answer(refusal(503, "unavailable", "A fault was asked for; try again."))
+        key = request.headers.get("idempotency-key", "")
+        if not 1 <= len(key) <= KEY_LIMIT:
+            return _answer(
+                refusal(400, "idempotency_key_missing", f"Send Idempotency-Key, 1 to {KEY_LIMIT} characters.")
+            )
+        try:
+            given = orjson.loads(raw)
+            body = operation.body.model_validate(given)
+        except orjson.JSONDecodeError:
+            return _answer(refusal(400, "invalid_request", "The body is not JSON."))
+        except ValidationError as error:
+            return _invalid(error)
+        mark, call = fingerprint(operation.path, given), Call(key, _now())
+        outcome = await self.writer.do(lambda books: perform(books, provider, operation, body, mark, call))
+        return await _deliver(request, outcome, lose_answer=verdict.lose_answer)
+
+    async def look_up(self, provider: str, lookup: Lookup, request: Request) -> Response:
+        """Take one request that changes nothing; the provider's faults hit it too, but it has no answer to lose."""
+        verdict = self.faults.judge(provider)
+        await asyncio.sleep(verdict.wait_ms / 1000)
+        if verdict.silent:
+            return await stay_silent(request)
+        if verdict.refused:
+            return _answer(refusal(503, "unavailable", "A fault was asked for; try again."))
+        parameters = {**request.query_params, **request.path_params}
+        reply = await self.writer.do(lambda books: lookup.reader(ProviderBooks(books, provider), parameters))
+        return _answer(reply)
+
+    async def ledger(self, request: Request) -> Response:
+        """`GET /ledger`."""
+        query = request.query_params
+        since = query.get("since")
+        try:
+            start = None if since is None else _time(datetime.fromisoformat(since))
+        except ValueError:
+            return _answer(refusal(400, "invalid_request", "since is an RFC 3339 time."))
+        filters = {name: query.get(name) for name in LEDGER_FILTERS}
+        return _json(200, await asyncio.to_thread(read_ledger, self.path, filters, start))
+
+    async def put_fault(self, request: Request) -> Response:
+        """`POST /faults`."""
+        try:
+            fault = Fault.model_validate_json(await request.body())
+        except ValidationError as error:
+            return _invalid(error)
+        if fault.provider not in self.names:
+            return _answer(refusal(400, "invalid_request", f"The providers here are: {', '.join(self.names)}."))
+        self.faults.put(fault)
+        return self._listed()
+
+    async def list_faults(self, request: Request) -> Response:
+        """`GET /faults`."""
+        return self._listed()
+
+    async def clear_faults(self, request: Request) -> Response:
+        """`DELETE /faults`."""
+        self.faults.clear(request.query_params.get("provider"))
+        return self._listed()
+
+    async def health(self, request: Request) -> Response:
+        """`GET /healthz` and `/readyz`: the books can be written."""
+        await self.writer.do(lambda books: None)
+        return _answer(Reply(200, {"status": "ok"}))
+
+    def _listed(self) -> Response:
+        return _answer(Reply(200, {"faults": [fault.model_dump() for fault in self.faults.listed()]}))
+
+
+def make_app(data: Path, providers: Sequence[Provider]) -> FastAPI:
+    """Return the application that plays `providers` and keeps its books in folder `data`."""
+    sandbox = Sandbox(data, providers)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sandbox.writer.start()
+        yield
+        await asyncio.to_thread(sandbox.writer.close)
+
+    app = FastAPI(title="Counterpoint sandbox", lifespan=lifespan, openapi_url=None)
+    app.add_exception_handler(HTTPException, _http_error)
+    _route(app, "GET", "/ledger", sandbox.ledger)
+    _route(app, "GET", "/faults", sandbox.list_faults)
+    _route(app, "POST", "/faults", sandbox.put_fault)
+    _route(app, "DELETE", "/faults", sandbox.clear_faults)
+    _route(app, "GET", "/healthz", sandbox.health)
+    _route(app, "GET", "/readyz", sandbox.health)
+    for provider in providers:
+        for operation in provider.operations:
+            _route(app, "POST", operation.path, partial(sandbox.operate, provider.name, operation))
+        for lookup in provider.lookups:
+            _route(app, "GET", lookup.path, partial(sandbox.look_up, provider.name, lookup))
+    return app
+
+
+def _route(app: FastAPI, method: str, path: str, endpoint: Endpoint) -> None:
+    app.router.add_route(path, endpoint, methods=[method])
+
+
+async def _deliver(request: Request, outcome: Outcome, *, lose_answer: bool) -> Response:
+    if outcome.delivery is Delivery.SILENT:
+        return await stay_silent(request)
+    if outcome.delivery is Delivery.LOST or (lose_answer and not outcome.replayed):
+        return await cut(request)
+    response = _json(outcome.status, outcome.body)
+    if outcome.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _answer(refusal(error.status_code, "invalid_request", str(error.detail)))
+
+
+def _invalid(error: ValidationError) -> Response:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "body"
+    return _answer(refusal(400, "invalid_request", f"{where}: {first['msg']}"))
+
+
+def _answer(reply: Reply) -> Response:
+    return _json(reply.status, orjson.dumps(reply.body))
+
+
+def _json(status: int, content: bytes) -> Response:
+    return Response(content, status_code=status, media_type="application/json")
+
+
+def _now() -> str:
+    return _time(datetime.now(UTC))
+
+
+def _time(moment: datetime) -> str:
+    # Always of the same length, so that times compare as texts.
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

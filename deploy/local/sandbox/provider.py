@@ -1,0 +1,116 @@
+"""What a provider is made of. A provider's file holds its requests, what each does to the books, and one `Provider`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+# Ids of the product: FLOWS.md, first paragraph.
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Json = dict[str, Any]
+
+
+class RequestBody(BaseModel):
+    """A request's body; fields that a provider does not know are ignored, as the real ones do."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Delivery(Enum):
+    """What becomes of an answer: it is sent, the connection breaks instead, or nothing ever comes."""
+
+    SENT = "sent"
+    LOST = "lost"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One change of the world, as the ledger lists it."""
+
+    kind: str
+    reference: str
+    data: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider answers. `stored` replies are repeated for the same key; an unstored one is as if nothing was
+    asked.
+    """
+
+    status: int
+    body: Json
+    effect: Effect | None = None
+    stored: bool = True
+    delivery: Delivery = Delivery.SENT
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that passed validation: its idempotency key, and the time at which it is done (RFC 3339 UTC)."""
+
+    key: str
+    at: str
+
+
+class Books(Protocol):
+    """One provider's memory, read and written inside the transaction of the request at hand."""
+
+    def put(self, kind: str, object_id: str, reference: str, key: str, fields: Json) -> None:
+        """Keep an object, new or changed."""
+
+    def get(self, kind: str, object_id: str) -> Json | None:
+        """Return the object, or None."""
+
+    def find(self, kind: str, *, reference: str | None = None, key: str | None = None) -> list[Json]:
+        """Return the objects with this reference and this idempotency key (None = any), oldest first."""
+
+    def count(self, name: str) -> int:
+        """Add one to a counter and return it; counters survive like everything else."""
+
+
+Handler = Callable[[Books, Any, Call], Reply]
+Reader = Callable[[Books, Mapping[str, str]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A `POST` that may change the world: its path, the model of its body, and what it does."""
+
+    path: str
+    body: type[RequestBody]
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A `GET` that changes nothing; its reader gets path and query parameters."""
+
+    path: str
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One system of the outside world."""
+
+    name: str
+    operations: tuple[Operation, ...]
+    lookups: tuple[Lookup, ...] = ()
+
+
+def refusal(status: int, code: str, message: str, *, stored: bool = True) -> Reply:
+    """Return an answer that did nothing. A stored one is final for its key."""
+    return Reply(status, {"code": code, "message": message}, stored=stored)
+
+
+def made_id(prefix: str, key: str, length: int = 20) -> str:
+    """Return an id made from the idempotency key alone: the same after any restart, another one for every key."""
+    return f"{prefix}{hashlib.sha256(f'{prefix}:{key}'.encode()).hexdigest()[:length]}"
