@@ -1,0 +1,1 @@
+"""Where every speed claim comes from: `make bench`."""

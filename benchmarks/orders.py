@@ -1,0 +1,33 @@
+"""The orders of the benchmark: small baskets of a few products that always succeed, made from a number alone."""
+
+from __future__ import annotations
+
+from contracts.envelope import Envelope, encode_headers
+from contracts.ids import partition_of
+from contracts.orders import Address, OrderLine, OrderPlaced
+from contracts.record import OutgoingRecord
+from contracts.topics import DOMAIN_PARTITIONS
+
+PRODUCTS = 2_000
+LINES = 3
+_HOME = Address(name="A. Customer", street="1 Long Road", city="Springfield", postal_code="12345", country="US")
+
+
+def order_record(number: int, run: str) -> OutgoingRecord:
+    """The `orders.placed.v1` record of order `number`; `run` keeps the ids of two runs apart."""
+    lines = tuple(
+        OrderLine(sku=f"p{(number * 31 + line * 7) % PRODUCTS}", quantity=1 + line, unit_price_cents=199)
+        for line in range(LINES)
+    )
+    order = OrderPlaced(
+        order_id=f"{run}-{number}",
+        customer_id=f"c{number % 1000}",
+        lines=lines,
+        total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
+        currency="USD",
+        ship_to=_HOME,
+        payment_method="pm_card",
+    )
+    envelope = Envelope(id=f"{run}-{number}", source="/benchmarks", type=order.type)
+    partition = partition_of(order.order_id, DOMAIN_PARTITIONS)
+    return OutgoingRecord(order.topic, order.key.encode(), order.to_json(), encode_headers(envelope), partition)

@@ -1,0 +1,162 @@
+"""The raw figure: the records of N orders carried through the same topics by bare aiokafka consumers and producers.
+
+Two relays stand for the orchestrator and for the services; each reads, and writes what the real one would write in
+number, topic and size, without looking into it. A header tells the stage. The order flow carries, for each order:
+start, inbox, 3 commands, 3 outcomes, 3 inbox, dispatch, outcome, inbox, final event, 2 lifecycle events (15 records),
+beside the stock-changed events that inventory adds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import uvloop
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from contracts import topics
+from contracts.ids import partition_of
+
+RELAY_RECORDS_MAX = 5_000
+"""Records of one batch of a relay."""
+BODY = b'{"order_id":"0","lines":[' + b'{"sku":"0000000","quantity":1,"unit_price_cents":100},' * 4 + b"{}]}"
+HEADERS = [(f"ce_header{number}", b"0123456789abcdef0123456789abcdef") for number in range(9)]
+
+Message = tuple[str, int, bytes, str]
+"""Topic, partition, key, stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    topics: tuple[str, ...]
+    react: Callable[[str, bytes], Iterable[Message]]
+    """Stage and key of a record that was read -> what is written."""
+
+
+def _domain(key: bytes) -> int:
+    return partition_of(key.decode(), topics.DOMAIN_PARTITIONS)
+
+
+def _inbox(key: bytes) -> int:
+    return partition_of(key.decode(), topics.SHARDS)
+
+
+def _orchestrate(stage: str, key: bytes) -> Iterable[Message]:
+    domain = _domain(key)
+    if stage in ("start", "reserved", "captured", "label", "dispatched"):
+        yield topics.INBOX, _inbox(key), key, f"in-{stage}"
+    elif stage == "in-start":
+        yield "inventory.commands", domain, key, "reserve"
+        yield "payment.commands", domain, key, "charge"
+        yield "shipping.commands", domain, key, "create"
+        yield topics.LIFECYCLE, domain, key, "started"
+    elif stage == "in-label":
+        yield "shipping.commands", domain, key, "dispatch"
+    elif stage == "in-dispatched":
+        yield "orders.events", domain, key, "end"
+        yield topics.LIFECYCLE, domain, key, "completed"
+
+
+_ANSWERS = {
+    "reserve": ("inventory.events", "reserved"),
+    "charge": ("payment.events", "captured"),
+    "create": ("shipping.events", "label"),
+    "dispatch": ("shipping.events", "dispatched"),
+}
+
+
+def _serve(stage: str, key: bytes) -> Iterable[Message]:
+    topic, answer = _ANSWERS[stage]
+    yield topic, _domain(key), key, answer
+
+
+ORCHESTRATOR = Relay(
+    ("orders.events", "inventory.events", "payment.events", "shipping.events", topics.INBOX), _orchestrate
+)
+SERVICES = Relay(("inventory.commands", "payment.commands", "shipping.commands"), _serve)
+
+
+async def _relay(kafka: str, relay: Relay, stop: asyncio.Event) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False)
+    producer = new_producer(kafka)
+    await consumer.start()
+    await producer.start()
+    try:
+        consumer.assign(partitions_of(relay.topics))
+        while not stop.is_set():
+            batches = await consumer.getmany(timeout_ms=100, max_records=RELAY_RECORDS_MAX)
+            sent = []
+            for records in batches.values():
+                for record in records:
+                    stage = record.headers[-1][1].decode()
+                    for topic, partition, key, following in relay.react(stage, record.key):
+                        headers = [*HEADERS, ("stage", following.encode())]
+                        sent.append(await producer.send(topic, BODY, key, partition, headers=headers))
+            if sent:
+                await asyncio.gather(*sent)
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+def new_producer(kafka: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=kafka, acks="all", enable_idempotence=True, linger_ms=0, max_batch_size=256 * 1024
+    )
+
+
+def partitions_of(names: Iterable[str]) -> list[TopicPartition]:
+    """Every partition of the topics, as `topics apply` has made them."""
+    counts = {topics.INBOX: topics.SHARDS}
+    return [
+        TopicPartition(name, number) for name in names for number in range(counts.get(name, topics.DOMAIN_PARTITIONS))
+    ]
+
+
+def run_relay(kafka: str, which: str, seconds_max: float) -> None:
+    """One relay, until it is ended (or `seconds_max` have passed). Target of a child process."""
+    relay = ORCHESTRATOR if which == "orchestrator" else SERVICES
+
+    async def bounded() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(seconds_max, stop.set)
+        await _relay(kafka, relay, stop)
+
+    uvloop.run(bounded())
+
+
+async def carry(kafka: str, orders: int, seconds_max: float) -> float:
+    """Publish the starts and wait for all the ends; seconds taken. Raises TimeoutError."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="latest", enable_auto_commit=False)
+    producer = new_producer(kafka)
+    await consumer.start()
+    await producer.start()
+    try:
+        consumer.assign(partitions_of([topics.LIFECYCLE]))
+        await consumer.seek_to_end()
+        started = time.monotonic()
+        async with asyncio.timeout(seconds_max):
+            publishing = asyncio.create_task(_publish_starts(producer, orders))
+            ended = 0
+            while ended < orders:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    ended += sum(record.headers[-1][1] == b"completed" for record in records)
+            await publishing
+        return time.monotonic() - started
+    finally:
+        await consumer.stop()
+        await producer.stop()
+
+
+async def _publish_starts(producer: AIOKafkaProducer, orders: int) -> None:
+    headers = [*HEADERS, ("stage", b"start")]
+    pending = []
+    for number in range(orders):
+        key = f"raw-{number}".encode()
+        pending.append(await producer.send("orders.events", BODY, key, _domain(key), headers=headers))
+        if len(pending) >= RELAY_RECORDS_MAX:
+            await asyncio.gather(*pending)
+            pending.clear()
+    await asyncio.gather(*pending)
