@@ -32,7 +32,7 @@ class ProcessEndpoint(BaseModel):
     pid: int
     command: list[str]
     metrics: str | None = None
-    """Base URL of `/metrics`, `/healthz` and `/readyz`."""
+    """URL of `/metrics`; `/healthz` and `/readyz` are beside it. None for what is no program of ours."""
 
 
 class Endpoints(BaseModel):

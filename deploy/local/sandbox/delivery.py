@@ -44,7 +44,8 @@ async def stay_silent(request: Request) -> Response:
     """Hold the request until the client hangs up, at most `SILENCE_SECONDS`, then break the connection."""
     try:
         await asyncio.wait_for(_disconnected(request), SILENCE_SECONDS)
-    except TimeoutError:
+    except (TimeoutError, asyncio.CancelledError):
+        # Cancelled by a server that stops: raised on, it would become a 500, and silence would have answered after all.
         return await cut(request)
     return Response(status_code=503)
 
