@@ -1,0 +1,1 @@
+"""Inventory: stock per warehouse, reserved for orders, released or dispatched."""

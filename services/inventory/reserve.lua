@@ -1,0 +1,68 @@
+-- Reserves all demands of an order, or none. All checks first, then commands that cannot fail.
+-- KEYS: levels, order. ARGV: reservation id, at_ms, retention_ms of an order with nothing open, openings as JSON
+-- [[warehouse, units, ...], ...], then per sku: sku, quantity, number of its opening (0: it does not open).
+-- Returns the movement as JSON; nil if the reservation is revoked.
+local reservation, at_ms, retention_ms, openings = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4])
+local stored = redis.call('HMGET', KEYS[2], 'revoked:' .. reservation, 'movement:' .. reservation, 'open')
+if stored[1] then return nil end
+if stored[2] then return stored[2] end
+
+local skus = {}
+for i = 5, #ARGV, 3 do skus[#skus + 1] = ARGV[i] end
+local levels = load_levels(KEYS[1], skus)
+local dirty, lines, shortages, changes = {}, {}, {}, {}
+
+local function open_level(i, opening)
+  local level = {}
+  for at = 1, #opening, 2 do
+    local name = #level + 1
+    level[name], level[name + ON_HAND], level[name + RESERVED] = opening[at], opening[at + 1], 0
+    level[name + DISPATCHED], level[name + REVISION] = 0, 1
+    changes[#changes + 1] = change_of(skus[i], level, name)
+  end
+  levels[i], dirty[i] = level, true
+end
+
+-- The warehouse with most free units, ties by name: a line is split only if no single warehouse can fill it.
+local function fullest(level)
+  local best
+  for at = 1, #level, STRIDE do
+    local more = best and level[at + ON_HAND] - level[best + ON_HAND]
+    if not best or more > 0 or (more == 0 and level[at] < level[best]) then best = at end
+  end
+  return best
+end
+
+local function take(i, wanted)
+  local level = levels[i]
+  while wanted > 0 do
+    local at = fullest(level)
+    local taken = math.min(wanted, level[at + ON_HAND])
+    level[at + ON_HAND] = level[at + ON_HAND] - taken
+    level[at + RESERVED] = level[at + RESERVED] + taken
+    level[at + REVISION] = level[at + REVISION] + 1
+    lines[#lines + 1] = { skus[i], level[at], taken }
+    changes[#changes + 1] = change_of(skus[i], level, at)
+    wanted = wanted - taken
+  end
+  dirty[i] = true
+end
+
+for i = 1, #skus do
+  local opening = tonumber(ARGV[3 * i + 4])
+  if not levels[i] and opening > 0 then open_level(i, openings[opening]) end
+  local available, wanted = 0, tonumber(ARGV[3 * i + 3])
+  for at = 1, levels[i] and #levels[i] or 0, STRIDE do available = available + levels[i][at + ON_HAND] end
+  if available < wanted then shortages[#shortages + 1] = { skus[i], wanted, available } end
+end
+if #shortages == 0 then
+  for i = 1, #skus do take(i, tonumber(ARGV[3 * i + 3])) end
+end
+
+save_levels(KEYS[1], skus, levels, dirty)
+local answer = movement(at_ms, lines, shortages, changes)
+local open = stored[3] or ''
+if #shortages == 0 then open = open .. ' ' .. reservation end
+redis.call('HSET', KEYS[2], 'movement:' .. reservation, answer, 'open', open)
+if open == '' then redis.call('PEXPIRE', KEYS[2], retention_ms) else redis.call('PERSIST', KEYS[2]) end
+return answer

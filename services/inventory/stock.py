@@ -1,0 +1,107 @@
+"""The stock port: what can be asked of stock, and what it promises.
+
+Units of a sku in a warehouse are free (`on_hand`), `reserved` for an order, or `dispatched` (they have left). The sum
+of the three changes only when a sku opens (FLOWS: stock rules).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ReservationRevokedError(RuntimeError):
+    """The reservation was undone before (or without ever) being made: it is refused ever after (DESIGN section 4)."""
+
+    def __init__(self, reservation_id: str) -> None:
+        super().__init__(f"reservation {reservation_id} was released; it is never made again")
+        self.reservation_id = reservation_id
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Units of one sku that an order wants, from whatever warehouses have them."""
+
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Units of one sku in one warehouse."""
+
+    sku: str
+    warehouse: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    sku: str
+    wanted: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One sku's numbers in one warehouse after a change. `revision` rises by one with each."""
+
+    sku: str
+    warehouse: str
+    on_hand: int
+    reserved: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What one request did. It is stored with the change, so that a repeat of the request gets the identical one.
+
+    `shortages` is not empty only for a refused reservation; then `lines` is empty, and `changes` tells at most of
+    skus that opened.
+    """
+
+    at_ms: int
+    lines: tuple[Allocation, ...] = ()
+    shortages: tuple[Shortage, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One sku's numbers in one warehouse, for reconciliation."""
+
+    sku: str
+    warehouse: str
+    on_hand: int
+    reserved: int
+    dispatched: int
+    revision: int
+
+
+class StockStore(Protocol):
+    """Stock of all warehouses. Every method is one atomic step: others see all of it or nothing, and it is durable
+    when the call returns. A call that is cancelled or breaks may have happened: repeat it with the same ids.
+
+    `at_ms` is the caller's clock (milliseconds since the epoch) and is what a repeat of the request reports too.
+    """
+
+    async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
+        """Takes all demands or none. `demands` names each sku once. A sku that is seen for the first time opens.
+
+        Raises:
+            ReservationRevokedError: a release covered this reservation before.
+        """
+
+    async def release(
+        self, order_id: str, request_id: str, reservation_ids: tuple[str, ...] | None, *, at_ms: int
+    ) -> Movement:
+        """Gives back what the named reservations (None: all of the order) still hold, and revokes them for ever,
+        also those that were never made. What has been dispatched is not given back."""
+
+    async def dispatch(self, order_id: str, request_id: str, *, at_ms: int) -> Movement:
+        """Units of the order's newest open reservation leave their warehouses, once per order."""
+
+    def levels(self) -> AsyncIterator[Level]:
+        """Every level that ever opened, in no order; a consistent picture only while nothing changes."""

@@ -1,0 +1,119 @@
+"""Stock in Redis: two Lua scripts over one hash of levels and one hash per order (decision 0030).
+
+Keys carry one hash tag, `{stock}`, so that a reservation over many skus is one script in one slot of a cluster:
+`inventory:{stock}:levels` (sku -> numbers per warehouse) and `inventory:{stock}:order:<order_id>` (what every request
+did, which reservations are open, which are revoked).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.commands.core import AsyncScript
+
+from services.inventory.opening import OpeningRule
+from services.inventory.stock import Allocation, Change, Demand, Level, Movement, ReservationRevokedError, Shortage
+
+DAY_MS: Final = 24 * 60 * 60 * 1000
+ENDED_RETENTION_MS: Final = 8 * DAY_MS
+"""How long an order with nothing reserved is remembered: a day more than the commands' topic (contracts.topics), so
+whatever can still be read from the log finds its first answer."""
+SCAN_COUNT: Final = 1_000
+LEVEL_STRIDE: Final = 5
+"""Entries per warehouse in a level's JSON array: name, on_hand, reserved, dispatched, revision."""
+CONNECTIONS_MAX: Final = 64
+"""Concurrent scripts; a call that finds no free connection waits."""
+AWAY_PAUSE_SECONDS_MAX: Final = 1.0
+AWAY_RETRIES_MAX: Final = 900
+"""A Redis that is away is waited out (DESIGN section 5); the handler's time limit comes first."""
+
+LEVELS_KEY: Final = "inventory:{stock}:levels"
+
+
+def order_key(order_id: str) -> str:
+    return f"inventory:{{stock}}:order:{order_id}"
+
+
+def open_client(url: str) -> Redis:
+    """A client that waits while Redis is away: a script may then run twice, which its request id makes harmless."""
+    backoff = ExponentialBackoff(cap=AWAY_PAUSE_SECONDS_MAX, base=0.01)
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS_MAX, timeout=None, protocol=2, retry=Retry(backoff, AWAY_RETRIES_MAX)
+    )
+    return Redis.from_pool(pool)
+
+
+class RedisStock:
+    """The StockStore over redis.asyncio (RESP2, bytes). The client is the caller's to close."""
+
+    def __init__(self, client: Redis, opening: OpeningRule) -> None:
+        self._client = client
+        self._opening = opening
+        self._reserve = _script(client, "reserve.lua")
+        self._settle = _script(client, "settle.lua")
+
+    async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
+        openings, lines = _numbered_openings(demands, self._opening)
+        arguments = [reservation_id, at_ms, ENDED_RETENTION_MS, orjson.dumps(openings), *lines]
+        answer = await _run(self._reserve, order_id, arguments)
+        if answer is None:
+            raise ReservationRevokedError(reservation_id)
+        return _movement(answer)
+
+    async def release(
+        self, order_id: str, request_id: str, reservation_ids: tuple[str, ...] | None, *, at_ms: int
+    ) -> Movement:
+        scope = ("all",) if reservation_ids is None else ("named", *reservation_ids)
+        return await self._end(order_id, request_id, at_ms, "release", *scope)
+
+    async def dispatch(self, order_id: str, request_id: str, *, at_ms: int) -> Movement:
+        return await self._end(order_id, request_id, at_ms, "dispatch")
+
+    async def _end(self, order_id: str, request_id: str, at_ms: int, *how: str) -> Movement:
+        answer = await _run(self._settle, order_id, [request_id, at_ms, ENDED_RETENTION_MS, *how])
+        assert answer is not None, "settle.lua always answers"
+        return _movement(answer)
+
+    async def levels(self) -> AsyncIterator[Level]:
+        async for sku, raw in self._client.hscan_iter(LEVELS_KEY, count=SCAN_COUNT):
+            entries = orjson.loads(raw)
+            for at in range(0, len(entries), LEVEL_STRIDE):
+                yield Level(sku.decode(), *entries[at : at + LEVEL_STRIDE])
+
+
+def _script(client: Redis, name: str) -> AsyncScript:
+    folder = Path(__file__).parent
+    source = "\n".join((folder / part).read_text() for part in ("levels.lua", name))
+    return client.register_script(source)
+
+
+async def _run(script: AsyncScript, order_id: str, arguments: list[Any]) -> bytes | None:
+    call = script(keys=[LEVELS_KEY, order_key(order_id)], args=arguments)
+    return cast("bytes | None", await cast("Awaitable[Any]", call))
+
+
+def _numbered_openings(demands: tuple[Demand, ...], rule: OpeningRule) -> tuple[list[list[str | int]], list[str | int]]:
+    """The distinct openings, and per demand: sku, quantity, the number of its opening from 1 (0: none)."""
+    numbers: dict[tuple[tuple[str, int], ...], int] = {}
+    lines: list[str | int] = []
+    for demand in demands:
+        opening = tuple(rule(demand.sku).items())
+        number = numbers.setdefault(opening, len(numbers) + 1) if opening else 0
+        lines += (demand.sku, demand.quantity, number)
+    return [[entry for pair in opening for entry in pair] for opening in numbers], lines
+
+
+def _movement(answer: bytes) -> Movement:
+    data = orjson.loads(answer)
+    return Movement(
+        at_ms=data["at"],
+        lines=tuple(Allocation(*line) for line in data.get("lines", ())),
+        shortages=tuple(Shortage(*shortage) for shortage in data.get("shortages", ())),
+        changes=tuple(Change(*change) for change in data.get("changes", ())),
+    )

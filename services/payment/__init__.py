@@ -1,0 +1,1 @@
+"""Payment: charges and refunds at the payment provider."""

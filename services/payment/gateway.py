@@ -1,0 +1,57 @@
+"""The payment provider as this service needs it.
+
+Promises of every adapter: one key has one effect, however often it is asked; a charge is refunded at most once in its
+life, whatever keys the refunds carry (decision 0031). A call that is cancelled may have had its effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    order_id: str
+    amount_cents: int
+    currency: str
+    payment_method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    payment_id: str
+    amount_cents: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """What is given back: the charges made under `charge_keys`, or the one named by `payment_id`, or (both None) all
+    of the order. A key under which nothing was captured covers nothing."""
+
+    order_id: str
+    payment_id: str | None = None
+    charge_keys: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """`amount_cents` is 0 if nothing was left to give back; the currency is then the provider account's."""
+
+    amount_cents: int
+    currency: str
+
+
+class PaymentGateway(Protocol):
+    """`key` is the idempotency key. Both methods raise `NotDone` only if this call did nothing, `Unknown` otherwise.
+    (What an earlier execution under the key may have done, the SDK keeps in mind.)"""
+
+    async def charge(self, charge: Charge, *, key: str) -> Captured | Declined: ...
+
+    async def refund(self, refund: Refund, *, key: str) -> Refunded: ...
