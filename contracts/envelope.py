@@ -8,6 +8,7 @@ Source: CloudEvents 1.0.2, Kafka protocol binding 1.0.2, section 3.2 (binary con
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -103,6 +104,8 @@ def decode_headers(headers: Headers) -> Envelope:
         except UnicodeDecodeError:
             if lowered.startswith("ce_"):
                 raise EnvelopeError("bad-attribute", f"header {name} is not UTF-8") from None
+            if lowered == "content-type":
+                raise EnvelopeError("wrong-content-type", "header content-type is not UTF-8") from None
             continue
         if lowered.startswith("ce_"):
             found[lowered[3:]] = text
@@ -160,12 +163,16 @@ def format_time(at_ms: int) -> str:
     return f"{text}.{at_ms % 1000:03d}Z"
 
 
+RFC3339_PATTERN = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+"""`datetime.fromisoformat` takes more of ISO 8601 (week dates, no separators) than RFC 3339 has."""
+
+
 def parse_time(text: str) -> int:
     """RFC 3339 as milliseconds since the epoch. Raises EnvelopeError (`bad-attribute`) otherwise."""
+    if not RFC3339_PATTERN.fullmatch(text):
+        raise EnvelopeError("bad-attribute", f"{text!r} is not an RFC 3339 time")
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text.upper())
     except ValueError:
         raise EnvelopeError("bad-attribute", f"{text!r} is not an RFC 3339 time") from None
-    if at.tzinfo is None:
-        raise EnvelopeError("bad-attribute", f"{text!r} has no UTC offset")
     return round(at.timestamp() * 1000)

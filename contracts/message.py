@@ -6,9 +6,28 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 TYPE_PATTERN = re.compile(r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.v[1-9][0-9]*$")
+
+
+UTC_TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]00:00)$"
+"""RFC 3339 with offset zero. Part of the public schema: pydantic by itself would also take a number for a time."""
+
+
+def _must_be_rfc3339(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and re.fullmatch(UTC_TIME_PATTERN, value, re.ASCII)):
+        return value
+    raise ValueError("must be a UTC time (RFC 3339 with 'Z' or '+00:00')")
 
 
 def _must_be_utc(value: datetime) -> datetime:
@@ -29,7 +48,12 @@ Currency: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Quantity: TypeAlias = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 Units: TypeAlias = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 """A count of stock units; never below zero."""
-UtcTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_must_be_utc)]
+UtcTime: TypeAlias = Annotated[
+    AwareDatetime,
+    BeforeValidator(_must_be_rfc3339),
+    AfterValidator(_must_be_utc),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": UTC_TIME_PATTERN}),
+]
 
 
 class Message(BaseModel):

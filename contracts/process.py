@@ -17,7 +17,7 @@ class ProcessLifecycle(Event):
 
     process_id: Text
     saga: Text
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, strict=True)
     phase: Phase
     step: Text | None = None
     reason: Text | None = None
@@ -63,7 +63,7 @@ class TimerFired(Event, type="orchestrator.timer-fired.v1"):
 
     process_id: Text
     timer_id: Text
-    due_ms: int = Field(ge=0)
+    due_ms: int = Field(ge=0, strict=True)
 
 
 class OperatorAction(Event, type="orchestrator.operator-action.v1"):
@@ -76,8 +76,8 @@ class OperatorAction(Event, type="orchestrator.operator-action.v1"):
     process_id: Text
     action: Literal["retry", "skip", "compensate"]
     step: Text | None = None
-    try_number: int | None = Field(default=None, ge=0)
-    revision: int = Field(ge=0)
+    try_number: int | None = Field(default=None, ge=0, strict=True)
+    revision: int = Field(ge=0, strict=True)
     operator: Text
     note: str | None = Field(default=None, max_length=2_000)
     outcome_type: Text | None = None

@@ -30,8 +30,9 @@ class CreateLabel(Command, type="shipping.create-label.v1", succeeds=LabelCreate
 
 
 class LabelVoided(Event, type="shipping.label-voided.v1"):
+    """Also published if there was no label left to void."""
+
     order_id: Identifier
-    label_id: Text | None = None
 
 
 class VoidLabel(Command, type="shipping.void-label.v1", succeeds=LabelVoided):

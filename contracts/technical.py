@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import StrictBool
+
 from contracts.message import Event, Text
 
 DEADLINE_EXCEEDED = "deadline-exceeded"
@@ -20,4 +22,4 @@ class CommandFailed(Event, type="counterpoint.command-failed.v1"):
     code: Text
     message: str
     effect: Literal["none", "unknown"]
-    retryable: bool
+    retryable: StrictBool

@@ -1,0 +1,27 @@
+"""All that a service team imports: one `Service`, handlers that take a message and return messages.
+
+    service = Service("payment", resources=connect, contexts=("payment",))
+
+    @service.handles(ChargePayment, retry=Retry(attempts=4, first=0.2), unfinished="repeat")
+    async def charge(command: ChargePayment, gateway: PaymentGateway, delivery: Delivery) -> PaymentCaptured: ...
+
+Tests of a service use `services.sdk.testing`.
+"""
+
+from services.sdk.delivery import Delivery
+from services.sdk.failures import NotDone, RegistrationError, StartRefused, Unknown
+from services.sdk.handler import Handler
+from services.sdk.retry import ONCE, Retry
+from services.sdk.service import Service
+
+__all__ = [
+    "ONCE",
+    "Delivery",
+    "Handler",
+    "NotDone",
+    "RegistrationError",
+    "Retry",
+    "Service",
+    "StartRefused",
+    "Unknown",
+]

@@ -120,6 +120,7 @@ def on_success(turn: Turn, node: Node, number: int, outcome: Outcome) -> None:
         _stop_timers(turn, node)
         turn.change(node, status="succeeded", outcome=outcome)
         turn.measure_step(node, "succeeded")
+        undoing.undo_other_tries(turn, node, outcome)
         undoing.begin(turn, node)
     elif state.undoing or state.status in ("succeeded", "skipped"):
         turn.note(f"{node.key}, try {number}, succeeded after the step was settled or given up: it is undone")
@@ -132,7 +133,7 @@ def settle(turn: Turn, node: Node, outcome: Outcome) -> None:
     """The first success of any try."""
     _stop_timers(turn, node)
     turn.unblock(node.key)
-    turn.change(node, status="succeeded", outcome=outcome, detail=None, renew=False)
+    turn.change(node, status="succeeded", outcome=outcome, refusal=None, detail=None, renew=False)
     turn.measure_step(node, "succeeded")
     undoing.undo_other_tries(turn, node, outcome)
     turn.change(node, record=None)
@@ -142,8 +143,7 @@ def settle(turn: Turn, node: Node, outcome: Outcome) -> None:
 def on_refusal(turn: Turn, node: Node, number: int, outcome: Outcome) -> None:
     block = _block(node)
     retryable = any(event.type == outcome.type for event in block.retry.on)
-    turn.change(node, refusal=outcome)
-    _no_effect(turn, node, number, "refused", retryable, f"refused: {outcome.type}")
+    _no_effect(turn, node, number, "refused", retryable, f"refused: {outcome.type}", outcome)
 
 
 def on_failure(
@@ -156,7 +156,9 @@ def on_failure(
         _perhaps(turn, node, number, "unknown", why)
 
 
-def _no_effect(turn: Turn, node: Node, number: int, state: TryState, retryable: bool, why: str) -> None:
+def _no_effect(
+    turn: Turn, node: Node, number: int, state: TryState, retryable: bool, why: str, refusal: Outcome | None = None
+) -> None:
     before = turn.step(node)
     _mark(turn, node, number, state)
     if number != before.tries[-1].number or before.status not in ("awaiting", "perhaps"):
@@ -166,10 +168,10 @@ def _no_effect(turn: Turn, node: Node, number: int, state: TryState, retryable: 
     turn.unblock(node.key)
     block = _block(node)
     if before.undoing:
-        turn.change(node, status="failed", detail=why)
+        turn.change(node, status="failed", refusal=refusal, detail=why)
         turn.measure_step(node, state)
         undoing.begin(turn, node)
-    elif before.renew:
+    elif before.renew and state == "none":
         new_try(turn, node)
     elif retryable and number - before.budget < block.retry.attempts:
         delay_ms = block.retry.delay_ms(number - before.budget)
@@ -177,7 +179,7 @@ def _no_effect(turn: Turn, node: Node, number: int, state: TryState, retryable: 
         turn.change(node, status="backoff", detail=why)
         turn.set_timer(f"{node.key}/retry", turn.now_ms + delay_ms)
     else:
-        turn.change(node, status="failed", detail=why)
+        turn.change(node, status="failed", refusal=refusal, detail=why)
         turn.measure_step(node, state)
         turn.fail(node, "refused" if state == "refused" else "failed", why)
 
