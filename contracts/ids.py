@@ -71,5 +71,6 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(maxsize=65_536)
 def partition_of(key: str, partitions: int) -> int:
-    """The partition on which every Kafka client with the default partitioner puts `key`."""
+    """The partition on which the Java client and aiokafka put `key` by default. Clients made from librdkafka need
+    `partitioner=murmur2_random` for that."""
     return murmur2(key.encode()) % partitions

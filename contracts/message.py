@@ -72,7 +72,7 @@ class Message(BaseModel):
         super().__init_subclass__(**kwargs)
         if type is None:
             return
-        if not TYPE_PATTERN.match(type):
+        if not TYPE_PATTERN.fullmatch(type):
             raise TypeError(f"{cls.__name__}: type {type!r} is not <context>.<name>.v<N>")
         cls.type = type
         cls.topic = f"{type.split('.', 1)[0]}.{topic_suffix}"

@@ -1,0 +1,1 @@
+"""One file per rule. Each offers `check(subject, handlers)`, which yields its findings."""

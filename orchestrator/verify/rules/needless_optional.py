@@ -1,0 +1,26 @@
+"""`needless-optional`: the start event, and the ending in `cancelled`, are always there.
+
+A branch for their absence is dead code. A step's outcome may be optional even where it is guaranteed: only then can a
+person skip that step without giving an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.language.injection import Ending
+from orchestrator.verify.finding import Finding
+from orchestrator.verify.handlers import Handlers
+from orchestrator.verify.subject import Subject
+
+RULE = "needless-optional"
+
+
+def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
+    for call in subject.calls:
+        for parameter in subject.parameters(call):
+            is_start = parameter.wants is subject.saga.starts_on and parameter.source is None
+            if parameter.optional and (is_start or parameter.wants is Ending):
+                name = parameter.wants.__name__
+                message = f"{call.name} takes {name} | None ({parameter.name}), but it is never absent"
+                yield subject.at_builder(RULE, call, message, f"declare it as {name}")

@@ -1,0 +1,47 @@
+"""`timing`: durations that can be meant. Re-sends happen within the patience, and services still take what is sent.
+
+A deadline shorter than a step's patience is fine: it stops what has not been sent, and what was is awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from orchestrator.language.blocks import CommandStep
+from orchestrator.verify.finding import Finding
+from orchestrator.verify.handlers import Handlers
+from orchestrator.verify.subject import Spot, Subject
+
+RULE = "timing"
+PATIENCE_MAX = timedelta(hours=23)
+"""Services never execute a record older than 24 h (DESIGN section 5), which must exceed the longest command deadline
+plus a service's longest pause; the hour is our margin for that pause."""
+
+
+def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
+    saga = subject.saga
+    if saga.deadline is not None and saga.deadline <= timedelta(0):
+        fix = "give a positive deadline, or none"
+        yield subject.at(RULE, saga.location, f"the deadline is {saga.deadline}", fix, saga.name)
+    for spot in subject.spots:
+        if isinstance(spot.block, CommandStep):
+            step = spot.block
+            yield from _check(subject, spot, step.name, step.timeout, step.patience)
+            if step.undo is not None:
+                name = f"the undo of {step.name}"
+                yield from _check(subject, spot, name, step.undo.timeout, step.undo.patience)
+
+
+def _check(subject: Subject, spot: Spot, name: str, timeout: timedelta, patience: timedelta) -> Iterator[Finding]:
+    if timeout <= timedelta(0) or patience <= timedelta(0):
+        message, fix = f"{name} has timeout {timeout} and patience {patience}", "give positive durations"
+    elif timeout > patience:
+        message = f"{name} is sent again after {timeout}, but given up after {patience}"
+        fix = "make timeout shorter than patience"
+    elif patience > PATIENCE_MAX:
+        message = f"{name} is awaited for {patience}, but services refuse what is older than {PATIENCE_MAX}"
+        fix = f"make patience at most {PATIENCE_MAX}"
+    else:
+        return
+    yield subject.at_block(RULE, spot, message, fix)
