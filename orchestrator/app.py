@@ -1,0 +1,272 @@
+"""The composition root of the orchestrator, and the only reader of its environment.
+
+    python -m orchestrator --roles router,engine,clock --endpoints .local/endpoints.json
+
+Exit codes: 0 stopped when asked to, 1 refused to start (with the reason), 2 usage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import structlog
+import typer
+import uvloop
+from prometheus_client import CollectorRegistry
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.topics import INBOX, TopicSpec, domain_topics, orchestrator_topics
+from operations.endpoints import EndpointsError, find_endpoints
+from operations.http import OperationsServer
+from operations.logs import configure_logs
+from orchestrator.engine.book import SagaBook
+from orchestrator.runtime.backoff import Backoff
+from orchestrator.runtime.clock import Clock, ClockOwnership
+from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
+from orchestrator.runtime.group_start_kafka import commit_start
+from orchestrator.runtime.log_kafka import KafkaLog
+from orchestrator.runtime.metrics import Metrics
+from orchestrator.runtime.readiness import Readiness
+from orchestrator.runtime.readmodel import ReadModel
+from orchestrator.runtime.router import Router
+from orchestrator.runtime.rules import rules_of
+from orchestrator.runtime.store import StoreUnavailable
+from orchestrator.runtime.store_redis import RedisStore, StoreRefused
+from orchestrator.runtime.topics_kafka import KafkaTopics
+from orchestrator.sagas import all_sagas
+from orchestrator.verify import read_handlers, verify_sagas
+
+log = structlog.get_logger("orchestrator")
+ROLES = ("router", "engine", "clock")
+PROCESSES_GAUGE_S = 5.0
+"""How often the gauge of processes by saga and phase is renewed."""
+
+
+class Refused(RuntimeError):
+    """The orchestrator does not start; the message says why, and what to do."""
+
+
+class Environment(BaseSettings):
+    """COUNTERPOINT_KAFKA and COUNTERPOINT_REDIS_URL name the stack where no endpoints file does."""
+
+    model_config = SettingsConfigDict(env_prefix="COUNTERPOINT_")
+
+    kafka: str | None = None
+    redis_url: str | None = None
+    log_level: str = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    kafka: str
+    redis_url: str
+    roles: frozenset[str]
+    instance: str
+    metrics_port: int
+
+
+def main(
+    roles: Annotated[str, typer.Option(help="Any of router, engine, clock, joined by commas.")] = ",".join(ROLES),
+    endpoints: Annotated[Path | None, typer.Option(help="The stack's endpoints.json.")] = None,
+    metrics_port: Annotated[int, typer.Option(help="Of /metrics, /healthz, /readyz; 0 picks a free one.")] = 0,
+    instance: Annotated[str, typer.Option(help="Names this process among others; keep it over restarts.")] = (
+        "orchestrator-1"
+    ),
+) -> None:
+    """Run the orchestrator: any of its roles in this OS process, until SIGTERM."""
+    environment = Environment()
+    configure_logs("orchestrator", environment.log_level)
+    wanted = frozenset(role.strip() for role in roles.split(",") if role.strip())
+    if not wanted or wanted - set(ROLES):
+        typer.echo(f"--roles takes any of {', '.join(ROLES)}, not {roles!r}", err=True)
+        raise typer.Exit(2)
+    try:
+        kafka, redis_url = _stack(endpoints, environment)
+        settings = Settings(kafka, redis_url, wanted, instance, metrics_port)
+        uvloop.run(_run(settings))
+    except (Refused, EndpointsError, StoreRefused) as error:
+        log.error("refused to start", reason=str(error))
+        raise typer.Exit(1) from None
+
+
+def _stack(endpoints: Path | None, environment: Environment) -> tuple[str, str]:
+    """Kafka's bootstrap servers and the URL of the orchestrator's Redis. Raises EndpointsError."""
+    if endpoints is None and environment.kafka and environment.redis_url:
+        return environment.kafka, environment.redis_url
+    found = find_endpoints(endpoints, os.environ, Path.cwd())
+    return found.kafka, found.redis.orchestrator
+
+
+async def _run(settings: Settings) -> None:
+    book = _verified_book()
+    metrics, readiness = Metrics(CollectorRegistry()), Readiness()
+    readiness.set("start", "starting")
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        server = OperationsServer(
+            metrics.registry, health=lambda: None, ready=readiness.problem, port=settings.metrics_port
+        )
+        stack.enter_context(server)
+        log.info("starting", roles=sorted(settings.roles), operations=server.url)
+        await _check_topics(settings, book, readiness)
+        await commit_start(settings.kafka, ENGINE_GROUP, INBOX)
+        store = RedisStore(settings.redis_url)
+        stack.push_async_callback(store.close)
+        await _patiently(store.check, readiness, "redis", stopping)
+        program = _Program(settings, book, metrics, readiness, store)
+        await program.open(stack)
+        readiness.set("start", None)
+        await program.run(stopping)
+    log.info("stopped")
+
+
+def _verified_book() -> SagaBook:
+    """Raises Refused if `verify` has findings."""
+    sagas = all_sagas()
+    findings = verify_sagas(sagas, read_handlers())
+    if findings:
+        lines = "\n".join(f"  {finding}" for finding in findings)
+        raise Refused(f"the sagas have {len(findings)} findings (see `counterpoint verify`):\n{lines}")
+    return SagaBook(sagas)
+
+
+def needed_topics(book: SagaBook) -> tuple[TopicSpec, ...]:
+    """What the orchestrator reads and writes."""
+    return (*domain_topics(tuple(sorted(book.contexts))), *orchestrator_topics())
+
+
+async def _check_topics(settings: Settings, book: SagaBook, readiness: Readiness) -> None:
+    """Raises Refused."""
+
+    async def check() -> tuple[str, ...]:
+        async with KafkaTopics(settings.kafka) as topics:
+            return await topics.check(needed_topics(book))
+
+    backoff = Backoff()
+    while True:
+        try:
+            problems = await check()
+            break
+        except OSError as error:
+            readiness.set("kafka", f"Kafka at {settings.kafka} is away: {error}")
+            await asyncio.sleep(backoff.next_s())
+    readiness.set("kafka", None)
+    if problems:
+        raise Refused("; ".join(problems))
+
+
+async def _patiently(
+    check: Callable[[], Coroutine[Any, Any, None]], readiness: Readiness, name: str, stopping: asyncio.Event
+) -> None:
+    """Wait out a store that is away. What it raises else is raised."""
+    backoff = Backoff()
+    while not stopping.is_set():
+        try:
+            await check()
+        except StoreUnavailable as error:
+            readiness.set(name, f"the store is away: {error}")
+            await asyncio.sleep(backoff.next_s())
+            continue
+        break
+    readiness.set(name, None)
+
+
+class _Program:
+    """The loops of the wanted roles, opened, run and closed together."""
+
+    def __init__(
+        self, settings: Settings, book: SagaBook, metrics: Metrics, readiness: Readiness, store: RedisStore
+    ) -> None:
+        self._settings = settings
+        self._book = book
+        self._metrics = metrics
+        self._readiness = readiness
+        self._store = store
+        self._kafka = KafkaLog(settings.kafka, settings.instance)
+        self._loops: list[Router | EngineLoop | Clock] = []
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        roles = self._settings.roles
+        clock: Clock | None = None
+        engine: EngineLoop | None = None
+        if "engine" in roles:
+            engine = self._engine(lambda at_ms: clock.observe(at_ms) if clock else None)
+        if "clock" in roles:
+            clock = self._clock(engine)
+        if "router" in roles:
+            self._loops.append(self._router())
+        self._loops.extend(loop for loop in (engine, clock) if loop is not None)
+        for loop in self._loops:
+            await loop.open()
+            stack.push_async_callback(loop.close)
+
+    def _engine(self, on_append: Callable[[int], None]) -> EngineLoop:
+        settings = EngineSettings(self._settings.instance)
+        rules = rules_of(self._book)
+        return EngineLoop(
+            self._kafka,
+            self._store,
+            rules,
+            self._metrics.engine,
+            self._readiness,
+            settings,
+            new_id=lambda: uuid4().hex,
+            on_append=on_append,
+        )
+
+    def _clock(self, engine: EngineLoop | None) -> Clock:
+        """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""
+        ownership = engine.ownership if engine is not None else ClockOwnership()
+        return Clock(
+            self._kafka,
+            self._store,
+            ownership,
+            self._metrics.clock,
+            self._readiness,
+            instance=self._settings.instance,
+            monotonic=time.monotonic,
+        )
+
+    def _router(self) -> Router:
+        return Router(self._kafka, self._book, self._metrics.router, self._readiness)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until asked to stop; then every loop finishes what it has in hand. A loop that ends by itself ends all."""
+        tasks = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in self._loops]
+        gauge = asyncio.create_task(self._renew_gauge(), name="gauge")
+        asked = asyncio.create_task(stopping.wait())
+        await asyncio.wait((*tasks, asked), return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        for loop in self._loops:
+            loop.stop()
+        for task in (gauge, asked):
+            task.cancel()
+        results: Sequence[object] = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _renew_gauge(self) -> None:
+        model = ReadModel(self._store)
+        while True:
+            try:
+                self._metrics.engine.processes(await model.counts())
+            except StoreUnavailable as error:
+                log.warning("processes are not counted", error=str(error))
+            await asyncio.sleep(PROCESSES_GAUGE_S)
+
+
+def run() -> None:
+    """The program `python -m orchestrator`."""
+    typer.run(main)

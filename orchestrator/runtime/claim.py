@@ -1,0 +1,136 @@
+"""Whether a shard may be claimed: every guard of DESIGN section 2, as one pure function over what was found.
+
+A refusal is not retried into a success by waiting: it names what was found and asks for a person. The engine looks
+again from time to time only to notice that a person has acted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.runtime.store import ShardPosition
+
+RefusalCode = Literal[
+    "nothing-stored",
+    "history-gone",
+    "behind-log-start",
+    "beyond-log-end",
+    "group-beyond-log-end",
+    "other-record",
+    "newer-engine",
+    "older-engine",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found when shard `shard` was to be claimed."""
+
+    shard: int
+    stored: ShardPosition | None
+    committed: int | None
+    """The group's offset: how far effects are published."""
+    log_start: int
+    log_end: int
+    semantics: int
+    """Of this engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Where to start. `verify` is the id that the record before `next` must have; None: there is none to check."""
+
+    next: int
+    stored_next: int | None
+    watermark: int
+    """Effects of inputs below it are published already, and are not sent again."""
+    verify: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a shard must not be worked on, in words for the person who has to decide."""
+
+    code: RefusalCode
+    text: str
+
+
+def judge(facts: Facts) -> Claim | Refusal:
+    """Apply the guards, in the order of how fundamental they are."""
+    if facts.committed is not None and facts.committed > facts.log_end:
+        return _refuse(
+            facts,
+            "group-beyond-log-end",
+            f"the group's offset is {facts.committed}, but the inbox ends at {facts.log_end}: the log was cut or"
+            " replaced, and effects of new inputs would be held for published",
+        )
+    if facts.stored is None:
+        return _without_state(facts)
+    return _with_state(facts, facts.stored)
+
+
+def _without_state(facts: Facts) -> Claim | Refusal:
+    if facts.log_end == 0:
+        return Claim(0, None, 0, None)
+    if facts.committed is None:
+        return _refuse(
+            facts,
+            "nothing-stored",
+            "Redis has no position and the group has no offset, but the inbox has had records (it ends at"
+            f" {facts.log_end}): starting over would do everything again",
+        )
+    if facts.log_start > 0:
+        return _refuse(
+            facts,
+            "history-gone",
+            f"Redis has no position, and the inbox starts at {facts.log_start}, not 0: the states cannot be"
+            " folded from it",
+        )
+    return Claim(0, None, facts.committed, None)
+
+
+def _with_state(facts: Facts, stored: ShardPosition) -> Claim | Refusal:
+    if stored.semantics > facts.semantics:
+        return _refuse(
+            facts,
+            "newer-engine",
+            f"the states were folded by engine semantics {stored.semantics}, this build has {facts.semantics}: run a"
+            " build that is at least as new",
+        )
+    if stored.semantics < facts.semantics:
+        return _refuse(
+            facts,
+            "older-engine",
+            f"the states were folded by engine semantics {stored.semantics}, this build has {facts.semantics}:"
+            " that needs a full snapshot cut first, which this version cannot write yet; run the older build",
+        )
+    if stored.next < facts.log_start:
+        return _refuse(
+            facts,
+            "behind-log-start",
+            f"Redis is at offset {stored.next}, but the inbox starts at {facts.log_start}: inputs between"
+            " them are gone",
+        )
+    if stored.next > facts.log_end:
+        return _refuse(
+            facts,
+            "beyond-log-end",
+            f"Redis is at offset {stored.next}, but the inbox ends at {facts.log_end}: the log was cut or replaced",
+        )
+    verify = stored.record_id if stored.next > facts.log_start else None
+    return Claim(stored.next, stored.next, max(stored.next, facts.committed or 0), verify)
+
+
+def other_record(shard: int, offset: int, expected: str, found: str) -> Refusal:
+    """The record before the stored offset is not the one that was folded."""
+    return Refusal(
+        "other-record",
+        f"shard {shard}: the inbox record at offset {offset} has id {found}, but the one that was folded had"
+        f" {expected}: this is another log than the one that Redis was folded from."
+        " A person must decide (counterpoint recover)",
+    )
+
+
+def _refuse(facts: Facts, code: RefusalCode, found: str) -> Refusal:
+    return Refusal(code, f"shard {facts.shard}: {found}. A person must decide (counterpoint recover)")

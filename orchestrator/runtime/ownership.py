@@ -1,0 +1,243 @@
+"""Which shards are this engine's, and how far each is: pending -> verifying -> active, or refused, or halted.
+
+Owns the transitions of a shard's ownership. A shard is claimed when it is assigned, and claimed again on any doubt: the
+store moved, an effect was not acknowledged, the position was lost. There is no other way of recovery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import structlog
+
+from contracts.record import IncomingRecord
+from contracts.topics import INBOX
+from orchestrator.runtime.checkpoint import record_id
+from orchestrator.runtime.claim import Claim, Facts, Refusal, judge, other_record
+from orchestrator.runtime.log import Place, Subscription
+from orchestrator.runtime.metrics import EngineMetrics
+from orchestrator.runtime.rules import Rules
+from orchestrator.runtime.shard import Shard
+from orchestrator.runtime.store import ShardStore, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedShard:
+    """Kept in the store for the CLI: a shard that does no work, and why. `code` is a claim's refusal or a halt."""
+
+    shard: int
+    code: str
+    text: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A claimed shard whose first record must be the one that was folded last."""
+
+    shard: Shard
+    offset: int
+    expected: str
+
+
+class Ownership:
+    """The engine's `Membership`. All methods run in the event loop's thread; between awaits nothing changes."""
+
+    def __init__(
+        self,
+        store: ShardStore,
+        rules: Rules,
+        metrics: EngineMetrics,
+        *,
+        instance: str,
+        cache_limit: int,
+        leaving: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`leaving` is awaited before shards are given up: the batch under way ends, what it did is stored."""
+        self.active: dict[int, Shard] = {}
+        self.refused: dict[int, RefusedShard] = {}
+        self._store = store
+        self._rules = rules
+        self._metrics = metrics
+        self._instance = instance
+        self._cache_limit = cache_limit
+        self._leaving = leaving
+        self._subscription: Subscription | None = None
+        self._pending: dict[int, object] = {}
+        """Shards to claim; the token tells one assignment of a shard from the next."""
+        self._verifying: dict[int, Verification] = {}
+        self._published: dict[int, int] = {}
+        self._wanted = asyncio.Event()
+        self.committed: dict[int, int] = {}
+        """The group's offsets, as far as known."""
+
+    def attach(self, subscription: Subscription) -> None:
+        """The subscription that this is the membership of (each needs the other)."""
+        self._subscription = subscription
+
+    @property
+    def subscription(self) -> Subscription:
+        assert self._subscription is not None, "attach comes before the first poll"
+        return self._subscription
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """Shards whose timers this owner may fire."""
+        return frozenset(self.active)
+
+    async def wait_for_pending(self, timeout_s: float) -> None:
+        """Return when a shard waits for its claim, at the latest after `timeout_s`."""
+        if not self._pending:
+            self._wanted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), max(timeout_s, 0))
+
+    def _want(self, number: int) -> None:
+        self._pending[number] = object()
+        self._wanted.set()
+
+    def problem(self) -> str | None:
+        """For `/readyz`: shards that need a person, and shards that are not yet at work."""
+        texts = [shard.text for _, shard in sorted(self.refused.items())]
+        waiting = len(self._pending) + len(self._verifying)
+        if waiting:
+            texts.append(f"{waiting} shards are being claimed")
+        return "; ".join(texts) or None
+
+    # Membership.
+
+    def assigned(self, places: frozenset[Place]) -> None:
+        for place in places:
+            self._want(place.partition)
+
+    async def revoked(self, places: frozenset[Place]) -> None:
+        try:
+            await self._leaving()
+        finally:
+            for place in places:
+                self._drop(place.partition)
+                self._published.pop(place.partition, None)
+                self.committed.pop(place.partition, None)
+            self._count()
+
+    def _drop(self, number: int) -> None:
+        self.active.pop(number, None)
+        self.refused.pop(number, None)
+        self._pending.pop(number, None)
+        self._verifying.pop(number, None)
+
+    # Claims.
+
+    def restart(self, numbers: Iterable[int], why: str) -> None:
+        """Forget all that is not stored of these shards, and claim them again."""
+        for number in numbers:
+            shard = self.active.get(number)
+            if shard is None and number not in self._verifying:
+                continue
+            if shard is not None:
+                self._published[number] = max(self._published.get(number, 0), shard.position)
+            self._drop(number)
+            self.subscription.pause(frozenset((Place(INBOX, number),)))
+            self._want(number)
+            self._metrics.restarted(why)
+            log.warning("a shard is claimed again", shard=number, why=why)
+        self._count()
+
+    def review_refused(self) -> None:
+        """Look at refused shards once more: a person may have acted. (Halted ones wait for another build.)"""
+        for number in [number for number, shard in self.refused.items() if number not in self.active]:
+            self._want(number)
+
+    async def claim_pending(self) -> None:
+        """Claim all shards that wait for it. Raises StoreUnavailable or LogUnavailable: they go on waiting."""
+        tokens = dict(self._pending)
+        if not tokens:
+            return
+        verdicts = {facts.shard: judge(facts) for facts in await self._facts(tuple(tokens))}
+        cleared: dict[int, bytes | None] = {}
+        for number, verdict in verdicts.items():
+            if self._pending.get(number) is not tokens[number]:
+                continue
+            del self._pending[number]
+            if isinstance(verdict, Refusal):
+                await self.refuse(number, verdict.code, verdict.text)
+            else:
+                self.refused.pop(number, None)
+                self._begin(number, verdict)
+                cleared[number] = None
+        self._count()
+        if cleared:
+            await self._store.set_refusals(cleared)
+
+    async def _facts(self, numbers: Sequence[int]) -> list[Facts]:
+        """Bounds are read last: whatever was stored or committed before cannot be beyond them in a sound log."""
+        places = frozenset(Place(INBOX, number) for number in numbers)
+        stored = await self._store.positions(numbers)
+        committed = await self.subscription.committed(places)
+        bounds = await self.subscription.bounds(places)
+        for place, offset in committed.items():
+            if offset is not None:
+                self.committed[place.partition] = offset
+        return [
+            Facts(place.partition, stored[place.partition], committed[place], *bounds[place], self._rules.semantics)
+            for place in sorted(places)
+            if place in committed and place in bounds
+        ]
+
+    def _begin(self, number: int, claim: Claim) -> None:
+        """Start at the record before the stored offset, if there is one to compare."""
+        claim = replace(claim, watermark=max(claim.watermark, self._published.get(number, 0)))
+        shard = Shard(number, self._rules, claim, self._cache_limit)
+        first = claim.next
+        if claim.verify is None:
+            self.active[number] = shard
+        else:
+            first -= 1
+            self._verifying[number] = Verification(shard, first, claim.verify)
+        place = Place(INBOX, number)
+        self.subscription.seek(place, first)
+        self.subscription.resume(frozenset((place,)))
+
+    async def verify(self, number: int, records: Sequence[IncomingRecord]) -> Sequence[IncomingRecord]:
+        """The records that an active shard may fold. For a shard that was just claimed the first one is compared,
+        and the shard becomes active, or refuses."""
+        waiting = self._verifying.get(number)
+        if waiting is None or not records:
+            return records
+        first = records[0]
+        if first.offset != waiting.offset:
+            self.restart((number,), "record-gone")
+            return ()
+        found = record_id(first)
+        del self._verifying[number]
+        if found != waiting.expected:
+            refusal = other_record(number, first.offset, waiting.expected, found)
+            await self.refuse(number, refusal.code, refusal.text)
+            return ()
+        self.active[number] = waiting.shard
+        self._count()
+        return records[1:]
+
+    async def refuse(self, number: int, code: str, text: str) -> None:
+        """The shard does nothing until a person has acted (or, halted, until another build runs). Others go on."""
+        shard = RefusedShard(number, code, text, self._instance)
+        self.subscription.pause(frozenset((Place(INBOX, number),)))
+        if self.refused.get(number) != shard:
+            log.error("a shard needs a person", shard=number, code=code, text=text)
+        self.refused[number] = shard
+        self._count()
+        try:
+            await self._store.set_refusals({number: msgspec.json.encode(shard)})
+        except StoreUnavailable:
+            log.warning("the refusal could not be kept in the store", shard=number)
+
+    def _count(self) -> None:
+        self._metrics.shards(
+            active=len(self.active), claiming=len(self._pending) + len(self._verifying), refused=self.refused.values()
+        )
