@@ -30,11 +30,13 @@ from operations.http import OperationsServer
 from operations.logs import configure_logs
 from orchestrator.engine.book import SagaBook
 from orchestrator.runtime.backoff import Backoff
-from orchestrator.runtime.clock import Clock, ClockOwnership
+from orchestrator.runtime.clock import Clock
+from orchestrator.runtime.clock_ownership import ClockOwnership
 from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
 from orchestrator.runtime.group_start_kafka import commit_start
 from orchestrator.runtime.log_kafka import KafkaLog
 from orchestrator.runtime.metrics import Metrics
+from orchestrator.runtime.ownership import Ownership
 from orchestrator.runtime.readiness import Readiness
 from orchestrator.runtime.readmodel import ReadModel
 from orchestrator.runtime.router import Router
@@ -194,52 +196,59 @@ class _Program:
         self._readiness = readiness
         self._store = store
         self._kafka = KafkaLog(settings.kafka, settings.instance)
-        self._loops: list[Router | EngineLoop | Clock] = []
+        self._loops: list[Router | EngineLoop | ClockOwnership | Clock] = []
 
     async def open(self, stack: AsyncExitStack) -> None:
+        """The clock hears the broker's time from every append of the others."""
         roles = self._settings.roles
-        clock: Clock | None = None
-        engine: EngineLoop | None = None
-        if "engine" in roles:
-            engine = self._engine(lambda at_ms: clock.observe(at_ms) if clock else None)
-        if "clock" in roles:
-            clock = self._clock(engine)
+        clocks: list[Clock] = []
+
+        def on_append(at_ms: int) -> None:
+            for clock in clocks:
+                clock.observe(at_ms)
+
         if "router" in roles:
-            self._loops.append(self._router())
-        self._loops.extend(loop for loop in (engine, clock) if loop is not None)
+            router = Router(self._kafka, self._book, self._metrics.router, self._readiness, on_append=on_append)
+            self._loops.append(router)
+        engine = self._engine(on_append) if "engine" in roles else None
+        if engine is not None:
+            self._loops.append(engine)
+        if "clock" in roles:
+            clocks.append(self._clock(engine))
+            self._loops.extend(clocks)
         for loop in self._loops:
             await loop.open()
             stack.push_async_callback(loop.close)
 
     def _engine(self, on_append: Callable[[int], None]) -> EngineLoop:
-        settings = EngineSettings(self._settings.instance)
-        rules = rules_of(self._book)
         return EngineLoop(
             self._kafka,
             self._store,
-            rules,
+            rules_of(self._book),
             self._metrics.engine,
             self._readiness,
-            settings,
+            EngineSettings(self._settings.instance),
             new_id=lambda: uuid4().hex,
             on_append=on_append,
         )
 
     def _clock(self, engine: EngineLoop | None) -> Clock:
         """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""
-        ownership = engine.ownership if engine is not None else ClockOwnership()
+        ownership: Ownership | ClockOwnership
+        if engine is not None:
+            ownership = engine.ownership
+        else:
+            ownership = ClockOwnership(self._kafka, self._readiness)
+            self._loops.append(ownership)
         return Clock(
             self._kafka,
             self._store,
-            ownership,
+            lambda: ownership.owned,
             self._metrics.clock,
             self._readiness,
-            instance=self._settings.instance,
-            monotonic=time.monotonic,
+            self._settings.instance,
+            time.monotonic,
         )
-
-    def _router(self) -> Router:
-        return Router(self._kafka, self._book, self._metrics.router, self._readiness)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop; then every loop finishes what it has in hand. A loop that ends by itself ends all."""

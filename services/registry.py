@@ -16,10 +16,10 @@ from contracts.message import Message
 from contracts.technical import CommandFailed
 from services.inventory import handlers as inventory
 from services.inventory import resources as inventory_resources
-from services.sdk.outside.options import CALL_OPTIONS
 from services.payment import handlers as payment
 from services.payment import resources as payment_resources
 from services.sdk import Handler, Service
+from services.sdk.outside.options import CALL_OPTIONS
 from services.shipping import handlers as shipping
 from services.shipping import resources as shipping_resources
 

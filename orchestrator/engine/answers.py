@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
 from contracts.message import Command, Event
 from contracts.technical import CommandFailed
 from orchestrator.engine.blocks import command, undo
-from orchestrator.engine.building import parse_payload
+from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.plan import Node
 from orchestrator.engine.process import Outcome
@@ -41,7 +39,7 @@ def answer(turn: Turn) -> Reason | None:
         return "not-an-outcome"
     try:
         message = parse_payload(event, turn.item.data)
-    except ValidationError:
+    except PayloadInvalid:
         return "invalid-payload"
     outcome = Outcome(type=event.type, data=turn.item.data, try_number=address.number)
     if address.is_undo:

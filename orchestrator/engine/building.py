@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-
-from pydantic import ValidationError
 
 from contracts.message import Message
 from orchestrator.engine.plan import Slot
@@ -14,16 +13,44 @@ from orchestrator.language.injection import Ending
 
 PARSED_MAX = 4_096
 """Parsed payloads kept: one order's payload is wanted by several builders, in several decisions."""
+PARSED_BYTES_MAX = 16 * 1024
+"""A larger payload is parsed every time, so that the cache has at most 64 MiB of payloads."""
 DETAIL_LENGTH_MAX = 500
+"""Characters of an author's exception that are kept."""
 
 
 class BuilderFailed(Exception):
-    """A builder raised, made something else than it declares, or lacks an outcome. The step is stuck."""
+    """A builder raised, made something else than it declares, or lacks an outcome. The step is stuck.
+
+    Its text is one line that fits into a history, a lifecycle event and a state, whatever the author's exception says.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text[:DETAIL_LENGTH_MAX].encode(errors="replace").decode())
+
+
+class PayloadInvalid(ValueError):
+    """A payload does not fit its contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A message that a builder has made, ready to be sent."""
+
+    key: str
+    data: bytes
+
+
+def parse_payload(model: type[Message], data: bytes) -> Message:
+    """Raises PayloadInvalid, whatever a contract's own validators raise."""
+    try:
+        return _parse_small(model, data) if len(data) <= PARSED_BYTES_MAX else model.model_validate_json(data)
+    except Exception as error:
+        raise PayloadInvalid(_said(error)) from error
 
 
 @lru_cache(maxsize=PARSED_MAX)
-def parse_payload(model: type[Message], data: bytes) -> Message:
-    """Raises pydantic.ValidationError."""
+def _parse_small(model: type[Message], data: bytes) -> Message:
     return model.model_validate_json(data)
 
 
@@ -35,7 +62,7 @@ def build(
     steps: dict[str, StepState],
     ending: Ending | None,
     own: dict[str, Outcome | None],
-) -> Message:
+) -> Built:
     """Call `builder`. `own` overrides what steps have captured (an undo of one try sees that try's outcome).
 
     Raises:
@@ -44,14 +71,23 @@ def build(
     try:
         arguments = {slot.parameter: _value(slot, start, steps, ending, own) for slot in slots}
         made = builder(**arguments)
+        if type(made) is not makes:
+            raise BuilderFailed(f"{builder.__name__} made {type(made).__name__}, but declares {makes.__name__}")
+        built = Built(made.key, made.to_json())
+        built.key.encode()
     except BuilderFailed:
         raise
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        raise BuilderFailed(f"{builder.__name__} raised {text}"[:DETAIL_LENGTH_MAX]) from error
-    if type(made) is not makes:
-        raise BuilderFailed(f"{builder.__name__} made {type(made).__name__}, but declares {makes.__name__}")
-    return made
+        raise BuilderFailed(f"{builder.__name__} raised {_said(error)}") from error
+    return built
+
+
+def _said(error: Exception) -> str:
+    """The exception in one line, even if it cannot say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}".replace("\n", " ")
+    except Exception:  # noqa: BLE001 - whatever an author's __str__ does, the process is stuck and the shard goes on
+        return type(error).__name__
 
 
 def _value(
@@ -85,5 +121,5 @@ def _is(outcome: Outcome, wants: type[Message]) -> bool:
 def _parsed(model: type[Message], data: bytes) -> Message:
     try:
         return parse_payload(model, data)
-    except ValidationError as error:
+    except PayloadInvalid as error:
         raise BuilderFailed(f"a captured {model.type} does not fit its contract any more: {error}") from error

@@ -12,7 +12,7 @@ from contracts.process import OperatorAction, Phase, ProcessLifecycle, ProcessRe
 from orchestrator.engine.answers import answer
 from orchestrator.engine.blocks import command, undo
 from orchestrator.engine.book import SagaBook
-from orchestrator.engine.building import parse_payload
+from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Alert, Decision, Reason
 from orchestrator.engine.effects import first_traceparent, lifecycle_class, lifecycle_effect
 from orchestrator.engine.history import HISTORY_MAX, encode_entry
@@ -54,7 +54,7 @@ def _first(book: SagaBook, item: Input) -> Decision:
         return Decision(None, "ignored", "no-process")
     try:
         parse_payload(plan.saga.starts_on, item.data)
-    except ValidationError:
+    except PayloadInvalid:
         return Decision(None, "ignored", "invalid-payload")
     process = _new_process(plan, item)
     turn = Turn(plan, process, item, item.at_ms)
@@ -161,10 +161,10 @@ def _ignored(turn: Turn, reason: Reason) -> Decision:
 
 def _applied(turn: Turn) -> Decision:
     before = turn.before
-    base: Phase = turn.ended or ("compensating" if turn.cause else "running")
+    underway: Phase = "compensating" if turn.cause else "running"
     after = msgspec.structs.replace(
         before,
-        phase="stuck" if turn.stuck else base,
+        phase="stuck" if turn.stuck else turn.ended or underway,
         updated_at_ms=turn.now_ms,
         revision=before.revision + 1,
         steps=turn.steps,
@@ -177,7 +177,7 @@ def _applied(turn: Turn) -> Decision:
         deadline_passed=turn.deadline_passed,
         history_length=before.history_length + 1,
     )
-    _announce(turn, after, base)
+    _announce(turn, after, before.ended or underway)
     notes, effects = tuple(turn.notes), tuple(turn.effects)
     entry = encode_entry(turn.item, turn.now_ms, "applied", None, after.phase, after.revision, notes, effects)
     return Decision(
@@ -191,8 +191,9 @@ def _applied(turn: Turn) -> Decision:
     )
 
 
-def _announce(turn: Turn, after: Process, base: Phase) -> None:
-    """Lifecycle events for every phase that this turn has entered, in order."""
+def _announce(turn: Turn, after: Process, resumed: Phase) -> None:
+    """Lifecycle events for every phase that this turn has entered, in order. `resumed`: where one that is no longer
+    stuck goes on."""
     before = turn.before
     entered: list[tuple[Phase, str | None, str | None]] = []
     if before.revision == 0:
@@ -205,7 +206,7 @@ def _announce(turn: Turn, after: Process, base: Phase) -> None:
     for number, (phase, step, reason) in enumerate(entered):
         _send_lifecycle(turn, after, phase, step, reason, number)
     if before.stuck and not after.stuck:
-        event = ProcessResumed(process_id=after.id, saga=after.saga, version=after.version, phase=base, at=_at(turn))
+        event = ProcessResumed(process_id=after.id, saga=after.saga, version=after.version, phase=resumed, at=_at(turn))
         _send(turn, event, f"{after.revision}.{len(entered)}")
     if after.ended is not None and before.ended is None:
         cause = after.cause

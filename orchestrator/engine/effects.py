@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from contracts.envelope import Envelope, encode_headers, format_time
@@ -21,8 +22,16 @@ from contracts.process import (
 from contracts.record import OutgoingRecord
 from contracts.topics import MESSAGE_BYTES_MAX
 
-RECORD_OVERHEAD_BYTES = 4 * 1024
-"""Room kept for a record's headers and framing within the broker's limit (our own margin)."""
+RECORD_OVERHEAD_BYTES = 1024
+"""Room kept for a record's framing, within the broker's limit (our own margin; a batch's header has 61 bytes)."""
+LENGTH_BYTES = 5
+"""The most that Kafka's record format spends on the length of a header's name or value (a varint)."""
+LARGE_BYTES = 64 * 1024
+"""A payload above it is measured exactly, with key and headers; below it there is no need."""
+
+
+TRACEPARENT_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, section 3.2 (version 00)."""
 
 
 class EffectTooLarge(ValueError):
@@ -36,6 +45,7 @@ class Effect:
     record: OutgoingRecord
     id: str
     type: str
+    undoes: tuple[str, ...] = ()
 
 
 def command_effect(
@@ -69,7 +79,17 @@ def command_effect(
     return _effect(command.topic, key, data, envelope)
 
 
-def emit_effect(event: Event, *, process: str, name: str, now_ms: int, traceparent: str, causation: str) -> Effect:
+def emit_effect(
+    event: type[Event],
+    key: str,
+    data: bytes,
+    *,
+    process: str,
+    name: str,
+    now_ms: int,
+    traceparent: str,
+    causation: str,
+) -> Effect:
     """Raises EffectTooLarge."""
     identity = emit_id(process, name)
     envelope = Envelope(
@@ -80,7 +100,7 @@ def emit_effect(event: Event, *, process: str, name: str, now_ms: int, tracepare
         causation_id=causation,
         traceparent=child_traceparent(traceparent, identity),
     )
-    return _effect(event.topic, event.key, event.to_json(), envelope)
+    return _effect(event.topic, key, data, envelope)
 
 
 _LIFECYCLE: dict[Phase, type[ProcessLifecycle]] = {
@@ -113,14 +133,18 @@ def lifecycle_effect(event: ProcessLifecycle, *, serial: str, now_ms: int, trace
 
 
 def _effect(topic: str, key: str, data: bytes, envelope: Envelope) -> Effect:
-    if len(data) + RECORD_OVERHEAD_BYTES > MESSAGE_BYTES_MAX:
-        raise EffectTooLarge(f"{envelope.type} has {len(data)} bytes; the broker takes {MESSAGE_BYTES_MAX} a record")
-    return Effect(OutgoingRecord(topic, key.encode(), data, encode_headers(envelope)), envelope.id, envelope.type)
+    record = OutgoingRecord(topic, key.encode(), data, encode_headers(envelope))
+    if len(data) > LARGE_BYTES:
+        headers = sum(len(name.encode()) + len(value) + 2 * LENGTH_BYTES for name, value in record.headers)
+        size = len(data) + len(record.key or b"") + headers + RECORD_OVERHEAD_BYTES
+        if size > MESSAGE_BYTES_MAX:
+            raise EffectTooLarge(f"{envelope.type} has {size} bytes; the broker takes {MESSAGE_BYTES_MAX} a record")
+    return Effect(record, envelope.id, envelope.type, envelope.undoes)
 
 
 def first_traceparent(given: str | None, process: str) -> str:
     """The W3C trace context of a process: its start event's, or one derived from the process id."""
-    if given is not None and len(given) == 55 and given.count("-") == 3:
+    if given is not None and TRACEPARENT_PATTERN.fullmatch(given):
         return given
     trace = hashlib.sha256(process.encode()).hexdigest()
     return f"00-{trace[:32]}-{trace[32:48]}-01"

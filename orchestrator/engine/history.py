@@ -70,16 +70,11 @@ def encode_entry(
             reason=reason,
             notes=notes,
             effects=tuple(
-                HistoryEffect(topic=e.record.topic, id=e.id, type=e.type, data=e.record.value, undoes=_undoes(e))
+                HistoryEffect(topic=e.record.topic, id=e.id, type=e.type, data=e.record.value, undoes=e.undoes)
                 for e in effects
             ),
         )
     )
-
-
-def _undoes(effect: Effect) -> tuple[str, ...]:
-    found = next((value for name, value in effect.record.headers if name == "ce_undoes"), b"")
-    return tuple(found.decode().split(",")) if found else ()
 
 
 def decode_entry(blob: bytes) -> HistoryEntry:

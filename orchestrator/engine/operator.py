@@ -82,8 +82,8 @@ def _retry(turn: Turn, address: str) -> Reason | None:
     state = turn.step(node)
     turn.unblock(address)
     turn.change(node, budget=len(state.tries))
-    if state.status == "perhaps" and state.tries[-1].state == "silent":
-        command.wait_anew(turn, node)
+    if state.status == "perhaps" and (state.undoing or state.tries[-1].state == "silent"):
+        command.wait_anew(turn, node)  # what is being undone is asked about again, and never executed again
         return None
     try:
         command.new_try(turn, node)
@@ -104,7 +104,7 @@ def _skip(turn: Turn, address: str, action: OperatorAction) -> Reason | None:
         return None
     if turn.step(node).undoing:
         turn.unblock(address)
-        turn.change(node, undone=True)
+        turn.change(node, undone=True, record=None)
         turn.undone(node)
         return None
     return _skip_step(turn, node, action)

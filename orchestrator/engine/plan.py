@@ -106,10 +106,14 @@ class _Compiler:
         if not isinstance(block, CommandStep | Emit):
             return Node(number, f"#{number}", block, parent, position, children)
         made = read_signature(block.builder)
+        if isinstance(block, Emit) and not issubclass(made.returns, Event):
+            raise PlanError(f"emit {block.name}: its builder makes {made.returns.__name__}, which is not an event")
         slots = tuple(self._slot(block, parameter, own=False) for parameter in made.parameters)
         if isinstance(block, Emit) or block.undo is None:
             return Node(number, block.name, block, parent, position, children, made.returns, slots)
         undo = read_signature(block.undo.builder)
+        if not issubclass(undo.returns, Command):
+            raise PlanError(f"undo of {block.name}: its builder makes {undo.returns.__name__}, which is not a command")
         undo_slots = tuple(self._slot(block, parameter, own=True) for parameter in undo.parameters)
         return Node(
             number, block.name, block, parent, position, children, made.returns, slots, undo.returns, undo_slots

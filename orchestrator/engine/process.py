@@ -70,6 +70,8 @@ class UndoJob(Struct, frozen=True):
     attempts: int = 1
     """Attempts since the start, or since an operator's last retry."""
     record: StoredRecord | None = None
+    outcome: Outcome | None = None
+    """What the builder sees of the step itself, until the undo is built (None: perhaps done)."""
     again: tuple[Outcome, ...] = ()
     """Late successes that came while this undo was under way: each gets one more undo."""
 

@@ -12,6 +12,8 @@ DEFAULT_TIMEOUT = timedelta(seconds=30)
 DEFAULT_PATIENCE = timedelta(minutes=15)
 """Silence after which a step is perhaps done (DESIGN section 4)."""
 ATTEMPTS_MAX = 100
+FACTOR_MAX = 1_000
+"""Its 99th power is still a floating-point number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Retry:
             raise ValueError(f"attempts must be 1 to {ATTEMPTS_MAX}, not {self.attempts}")
         if self.first < timedelta(0) or self.maximum < self.first:
             raise ValueError("0 <= first <= maximum does not hold")
-        if self.factor < 1:
-            raise ValueError(f"factor must be at least 1, not {self.factor}")
+        if not 1 <= self.factor <= FACTOR_MAX:
+            raise ValueError(f"factor must be 1 to {FACTOR_MAX}, not {self.factor}")
 
     def delay_ms(self, failed_tries: int) -> int:
         """Milliseconds to wait before the next try after `failed_tries` (>= 1) have failed."""

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
+from services.payment.gateway import Captured, Charge, Declined, Refund, Refunded
 from services.sdk.outside.judgement import provider_key
 from services.sdk.outside.provider_http import ProviderHttp
-from services.payment.gateway import Captured, Charge, Declined, Refund, Refunded
 
 PAYMENT_REQUIRED: Final = 402
 

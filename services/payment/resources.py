@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from services.sdk.outside.options import call_limits, is_instant, provider_url
-from services.sdk.outside.provider_http import ProviderHttp, open_client
 from services.payment.gateway_http import HttpGateway
 from services.payment.gateway_memory import MemoryGateway
 from services.sdk.host import HostSettings
+from services.sdk.outside.options import call_limits, is_instant, provider_url
+from services.sdk.outside.provider_http import ProviderHttp, open_client
 
 URL_OPTION: Final = "payment_url"
 

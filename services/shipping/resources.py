@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from services.sdk.host import HostSettings
 from services.sdk.outside.options import call_limits, is_instant, provider_url
 from services.sdk.outside.provider_http import ProviderHttp, open_client
-from services.sdk.host import HostSettings
 from services.sdk.surroundings import system_surroundings
 from services.shipping.carrier_http import HttpCarrier
 from services.shipping.carrier_memory import MemoryCarrier

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
+from services.sdk import NotDone, Retry, Unknown
 from services.sdk.outside.judgement import Answer, CallLimits, Verdict, judge, provider_key
 from services.sdk.outside.provider_http import ProviderHttp
-from services.sdk import NotDone, Retry, Unknown
 from services.sdk.surroundings import Surroundings
 
 LIMITS = CallLimits(total_s=10.0, pauses=Retry(attempts=4, first=1.0, factor=2.0, jitter=0.0))

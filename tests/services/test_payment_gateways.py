@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from services.sdk.outside.judgement import CallLimits
-from services.sdk.outside.provider_http import ProviderHttp, open_client
 from services.payment.gateway import Captured, Charge, Declined, PaymentGateway, Refund, Refunded
 from services.payment.gateway_http import HttpGateway
 from services.payment.gateway_memory import MemoryGateway
 from services.sdk import NotDone, Retry, Unknown
+from services.sdk.outside.judgement import CallLimits
+from services.sdk.outside.provider_http import ProviderHttp, open_client
 from tests.services.sandbox_process import Sandbox, free_port
 
 QUICK = CallLimits(connect_s=2.0, answer_s=0.3, total_s=0.8, pauses=Retry(attempts=3, first=0.01))

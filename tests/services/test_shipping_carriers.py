@@ -8,9 +8,9 @@ from datetime import UTC
 
 import pytest
 
+from services.sdk import NotDone, Retry, Unknown
 from services.sdk.outside.judgement import CallLimits
 from services.sdk.outside.provider_http import ProviderHttp, open_client
-from services.sdk import NotDone, Retry, Unknown
 from services.shipping.carrier import Carrier, Label, Parcel, Recipient, Rejected, Void
 from services.shipping.carrier_http import HttpCarrier
 from services.shipping.carrier_memory import MemoryCarrier

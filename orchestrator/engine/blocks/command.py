@@ -19,7 +19,7 @@ from orchestrator.engine.blocks import undo as undoing
 from orchestrator.engine.building import BuilderFailed, build
 from orchestrator.engine.effects import Effect, EffectTooLarge, command_effect
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import PERHAPS, Outcome, StoredRecord, Try, TryState
+from orchestrator.engine.process import Outcome, StoredRecord, Try, TryState
 from orchestrator.engine.turn import Turn
 from orchestrator.language.blocks import CommandStep
 
@@ -27,8 +27,8 @@ from orchestrator.language.blocks import CommandStep
 def start(turn: Turn, node: Node) -> None:
     block = _block(node)
     try:
-        command = build(block.builder, _makes(node), node.slots, turn.before.start, turn.steps, turn.ending(), {})
-        send_try(turn, node, command.key, command.to_json())
+        made = build(block.builder, _makes(node), node.slots, turn.before.start, turn.steps, turn.ending(), {})
+        send_try(turn, node, made.key, made.data)
     except (BuilderFailed, EffectTooLarge) as error:
         turn.change(node, status="blocked", detail=str(error))
         turn.block(node.key, str(error))
@@ -225,10 +225,6 @@ def try_state(turn: Turn, node: Node, number: int) -> TryState | None:
     """What is known of that try; None if it was never sent."""
     tries = turn.step(node).tries
     return tries[number - 1].state if 1 <= number <= len(tries) else None
-
-
-def perhaps_done(turn: Turn, node: Node) -> bool:
-    return any(attempt.state in PERHAPS for attempt in turn.step(node).tries)
 
 
 def _mark(turn: Turn, node: Node, number: int, state: TryState) -> None:

@@ -11,12 +11,14 @@ from orchestrator.language.blocks import Emit
 
 
 def start(turn: Turn, node: Node) -> None:
-    assert isinstance(node.block, Emit) and node.makes is not None
+    event = node.makes
+    assert isinstance(node.block, Emit) and event is not None and issubclass(event, Event)
     try:
-        event = build(node.block.builder, node.makes, node.slots, turn.before.start, turn.steps, turn.ending(), {})
-        assert isinstance(event, Event)
+        made = build(node.block.builder, event, node.slots, turn.before.start, turn.steps, turn.ending(), {})
         effect = emit_effect(
             event,
+            made.key,
+            made.data,
             process=turn.before.id,
             name=node.key,
             now_ms=turn.now_ms,

@@ -20,6 +20,8 @@ from orchestrator.language.blocks import CommandStep, Undo
 
 OPEN: frozenset[UndoStatus] = frozenset(("awaited", "backoff", "stuck"))
 IRREVERSIBLE_PERHAPS = "perhaps-done-irreversible"
+DONE_BY_HAND = "done-by-hand"
+"""A person gave the outcome of a step that was never sent: no command id names what is to be undone."""
 
 
 def begin(turn: Turn, node: Node) -> None:
@@ -34,6 +36,8 @@ def begin(turn: Turn, node: Node) -> None:
         turn.note(f"{node.key} is irreversible: it stays done")
     elif covers:
         open_job(turn, node, covers, state.outcome)
+    elif block.undo is not None and state.status == "skipped" and state.outcome is not None and not state.tries:
+        _leave_to_person(turn, node, (), DONE_BY_HAND)
     close_if_finished(turn, node)
 
 
@@ -83,18 +87,29 @@ def _late_success_without_undo(turn: Turn, node: Node, outcome: Outcome, identit
         turn.note(f"{node.key} is irreversible: it stays done")
         close_if_finished(turn, node)
     elif not _block(node).irreversible:
-        turn.change(node, undos=(*state.undos, UndoJob(numbers=(), covers=(identity,), status="stuck")))
-        turn.block(f"{node.key}/undo", "surplus-success-without-undo")
+        _leave_to_person(turn, node, (identity,), "surplus-success-without-undo")
+
+
+def _leave_to_person(turn: Turn, node: Node, covers: tuple[str, ...], reason: str) -> None:
+    """Something must be undone, and no command can do it: it can only be skipped, once a person has seen to it."""
+    job = UndoJob(numbers=(), covers=covers, status="stuck")
+    turn.change(node, undos=(*turn.step(node).undos, job))
+    turn.block(f"{node.key}/undo", reason)
 
 
 def open_job(turn: Turn, node: Node, covers: tuple[str, ...], outcome: Outcome | None) -> None:
     """Build the undo and send it. `outcome`: what the builder sees of the step itself (None: perhaps done)."""
-    undo, place = _undo(node), len(turn.step(node).undos)
-    turn.change(node, undos=(*turn.step(node).undos, UndoJob(numbers=(), covers=covers, status="stuck")))
-    own = {node.key: outcome}
+    place = len(turn.step(node).undos)
+    job = UndoJob(numbers=(), covers=covers, status="stuck", outcome=outcome)
+    turn.change(node, undos=(*turn.step(node).undos, job))
+    _build_and_send(turn, node, place)
+
+
+def _build_and_send(turn: Turn, node: Node, place: int) -> None:
+    undo, own = _undo(node), {node.key: turn.step(node).undos[place].outcome}
     try:
         made = build(undo.builder, _makes(node), node.undo_slots, turn.before.start, turn.steps, turn.ending(), own)
-        _send(turn, node, place, made.key, made.to_json())
+        _send(turn, node, place, made.key, made.data)
     except (BuilderFailed, EffectTooLarge) as error:
         turn.block(f"{node.key}/undo", str(error))
 
@@ -124,6 +139,7 @@ def _send(turn: Turn, node: Node, place: int, key: str, data: bytes) -> None:
         status="awaited",
         sent_at_ms=turn.now_ms,
         record=StoredRecord.of(effect.record),
+        outcome=None,
     )
     _replace(turn, node, place, sent)
     _await_answer(turn, node, number, turn.now_ms + patience_ms)
@@ -189,11 +205,12 @@ def on_failure(turn: Turn, node: Node, place: int, retryable: bool, why: str) ->
 
 def retry_stuck(turn: Turn, node: Node) -> bool:
     """An operator wants every stuck undo of the step tried again. False: there is nothing that can be tried."""
-    if _block(node).undo is None:
+    tryable = [job.status == "stuck" and bool(job.covers) for job in turn.step(node).undos]
+    if _block(node).undo is None or not any(tryable):
         return False
     turn.unblock(f"{node.key}/undo")
     for place, job in enumerate(turn.step(node).undos):
-        if job.status == "stuck":
+        if tryable[place]:
             _replace(turn, node, place, msgspec.structs.replace(job, attempts=1))
             _attempt_again(turn, node, place)
     return True
@@ -221,18 +238,11 @@ def has_open_job(state: StepState) -> bool:
 
 def _attempt_again(turn: Turn, node: Node, place: int) -> None:
     """The payload as it was under a new id; if none could be built before, it is built now."""
-    job = turn.step(node).undos[place]
-    try:
-        if job.record is not None:
-            _send(turn, node, place, (job.record.key or b"").decode(), job.record.value)
-            return
-        own = {node.key: turn.step(node).outcome}
-        made = build(
-            _undo(node).builder, _makes(node), node.undo_slots, turn.before.start, turn.steps, turn.ending(), own
-        )
-        _send(turn, node, place, made.key, made.to_json())
-    except (BuilderFailed, EffectTooLarge) as error:
-        turn.block(f"{node.key}/undo", str(error))
+    record = turn.step(node).undos[place].record
+    if record is None:
+        _build_and_send(turn, node, place)
+    else:
+        _send(turn, node, place, (record.key or b"").decode(), record.value)
 
 
 def _give_up(turn: Turn, node: Node, place: int, why: str) -> None:

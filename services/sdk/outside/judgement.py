@@ -41,6 +41,10 @@ class CallLimits:
     answer_s: float = 3.0
     """One attempt, from its first byte to the answer's last."""
     total_s: float = 10.0
+    concurrent: int = 24
+    """Calls under way at once. Further ones wait outside the time limits, so that a burst that queues up in our own
+    client is not mistaken for a provider that does not answer. Measured with httpx 0.28: 1.2 ms of processor time a
+    call at 8 at once, 3 ms at 32, 9 ms at 256 (its pool looks at every connection for every call)."""
     pauses: Retry = field(default=Retry(attempts=8, first=0.1, factor=2.0, ceiling=2.0, jitter=0.5))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from services.sdk.outside.judgement import CallLimits
 from services.sdk import StartRefused
+from services.sdk.outside.judgement import CallLimits
 
 PROVIDERS: Final = "providers"
 INSTANT: Final = "instant"

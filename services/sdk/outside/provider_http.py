@@ -12,14 +12,13 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from services.sdk.outside.judgement import Answer, CallLimits, Verdict, exhausted, judge, provider_key
 from services.sdk import Unknown
+from services.sdk.outside.judgement import Answer, CallLimits, Verdict, exhausted, judge, provider_key
 from services.sdk.surroundings import Surroundings, system_surroundings
 
 CREATED: Final = 201
 CONNECTIONS_MAX: Final = 300
-"""To one provider from one service: more than the SDK handles at once (`Limits.concurrency`), so that no call waits
-for a connection behind silent ones."""
+"""To one provider from one service: more than `CallLimits.concurrent`, so that no call waits for a connection."""
 KEEPALIVE_SECONDS: Final = 15.0
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,14 +34,19 @@ class ProviderHttp:
         self._client = client
         self._limits = limits
         self._around = around or system_surroundings()
+        self._slots = asyncio.Semaphore(limits.concurrent)
 
     async def post(self, path: str, body: dict[str, Any], *, key: str) -> Answer:
-        """The provider's final answer (see Verdict), whatever its status.
+        """The provider's final answer (see Verdict), whatever its status. The time limits begin when a slot is free.
 
         Raises:
             NotDone: no attempt got through, and none can have done anything.
             Unknown: no final answer, and at least one attempt may have had its effect.
         """
+        async with self._slots:
+            return await self._post(path, body, key)
+
+    async def _post(self, path: str, body: dict[str, Any], key: str) -> Answer:
         certain, give_up_at = True, self._around.monotonic_s() + self._limits.total_s
         for attempt in range(1, self._limits.pauses.attempts + 1):
             verdict, met, response = await self._attempt(path, body, key, give_up_at - self._around.monotonic_s())

@@ -1,0 +1,124 @@
+"""One run over a stack that stands: publish, watch, wait for rest, gather. No printing, no starting or stopping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from contracts.catalog import CONTEXTS
+from contracts.topics import LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, dead_letters_topic, events_topic
+from deploy.demo.gather import Gathered, gather
+from deploy.demo.observation import Observation
+from deploy.demo.observer_kafka import Observer
+from deploy.demo.orders import PlannedOrder
+from deploy.demo.publisher_kafka import Publisher
+from deploy.demo.traffic import Published, Sending
+from deploy.local.site import SERVICES
+from operations.endpoints import Endpoints
+
+LOOK_SECONDS = 0.2
+QUIET_SECONDS = 1.5
+"""After the last end, nothing more may come for so long: then everything is at rest."""
+REST_SECONDS_MAX = 30.0
+"""For reactions after the last end (goods leave the warehouse when inventory hears of the dispatch)."""
+FINAL = frozenset(("completed", "compensated", "cancelled"))
+DISTURB_AT = 0.4
+"""Share of the traffic that is published when it is midway, and a disturbance begins."""
+
+
+@dataclass(slots=True)
+class Run:
+    """`seen` and `published` grow while it runs."""
+
+    orders: Sequence[PlannedOrder]
+    sendings: Sequence[Sending]
+    seen: Observation = field(default_factory=Observation)
+    published: list[Published] = field(default_factory=list)
+    midway: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def open(self) -> int:
+        """Orders published whose process neither has ended nor is stuck."""
+        settled = sum(phase in FINAL or phase == "stuck" for phase in self.seen.phases.values())
+        return len(self.seen.started_ms) - settled
+
+    def note(self, published: Published) -> None:
+        self.published.append(published)
+        if len(self.published) >= DISTURB_AT * len(self.sendings):
+            self.midway.set()
+        if published.sending.expects == "starts" and published.sending.process is not None:
+            self.seen.starts(published.sending.process, published.at_ms)
+
+
+Disturbance = Callable[[], Awaitable[None]]
+
+
+async def perform(
+    run: Run,
+    endpoints: Endpoints,
+    *,
+    rate: float,
+    limit_seconds: float,
+    look: Callable[[Run], None],
+    disturb: Disturbance | None,
+) -> Gathered:
+    """`look` is called a few times a second. Comes back at rest, or when the time limit has passed."""
+    async with _observed(endpoints.kafka, run.seen) as observer:
+        publishing = asyncio.create_task(Publisher(endpoints.kafka, rate, run.note).run(run.sendings))
+        disturbing = asyncio.create_task(_disturb_midway(run, disturb))
+        try:
+            async with asyncio.timeout(limit_seconds):
+                while not (publishing.done() and disturbing.done() and run.open == 0):
+                    look(run)
+                    _raise_failure(publishing, disturbing)
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            publishing.cancel()
+            disturbing.cancel()
+        await asyncio.gather(publishing, disturbing, return_exceptions=True)
+        await _rest(run.seen, observer)
+        look(run)
+    return await gather(endpoints, run.orders, run.seen)
+
+
+@asynccontextmanager
+async def _observed(kafka: str, seen: Observation) -> AsyncIterator[Observer]:
+    topics = [events_topic(context) for context in CONTEXTS]
+    topics += [LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, *map(dead_letters_topic, SERVICES)]
+    observer, ready = Observer(kafka, topics, seen), asyncio.Event()
+    observing = asyncio.create_task(observer.run(ready))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait((observing, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    _raise_failure(observing)
+    try:
+        yield observer
+        _raise_failure(observing)
+    finally:
+        observing.cancel()
+        await asyncio.gather(observing, return_exceptions=True)
+
+
+async def _disturb_midway(run: Run, disturb: Disturbance | None) -> None:
+    if disturb is None:
+        return
+    await run.midway.wait()
+    await disturb()
+
+
+async def _rest(seen: Observation, observer: Observer) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + REST_SECONDS_MAX
+    while loop.time() < end:
+        reserved = sum(reserved for _, _, reserved in seen.shelves.values())
+        if reserved == 0 and observer.quiet_seconds >= QUIET_SECONDS:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _raise_failure(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()

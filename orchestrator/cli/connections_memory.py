@@ -1,0 +1,127 @@
+"""Everything that commands need, in memory: for tests, and for trying the command line without a stack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+from contracts.ids import partition_of
+from contracts.process import OperatorAction
+from contracts.record import IncomingRecord, OutgoingRecord
+from contracts.topics import DOMAIN_PARTITIONS, TopicSpec
+from operations.endpoints import Endpoints
+from orchestrator.cli.ports import Appended
+from orchestrator.engine.history import HistoryEntry
+from orchestrator.engine.process import Process
+from orchestrator.runtime.ownership import RefusedShard
+from orchestrator.runtime.readmodel import Query
+from orchestrator.runtime.topics_kafka import TopicsReport
+
+OnAction = Callable[[OperatorAction, str], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class MemoryConnections:
+    """One object plays all parts. `on_action` is what the orchestrator makes of an operator's action."""
+
+    states: dict[str, Process] = field(default_factory=dict)
+    histories: dict[str, list[HistoryEntry]] = field(default_factory=dict)
+    actions: list[tuple[OperatorAction, str]] = field(default_factory=list)
+    on_action: OnAction | None = None
+    sent: list[OutgoingRecord] = field(default_factory=list)
+    dead: list[IncomingRecord] = field(default_factory=list)
+    existing: set[str] = field(default_factory=set)
+    problems: tuple[str, ...] = ()
+    refused: tuple[RefusedShard, ...] = ()
+    failure: Exception | None = None
+    """Raised by every connection: the stack is away."""
+    appended_at_ms: int = 0
+
+    # Connections: all of them are this object.
+
+    def processes(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
+        return self._open()
+
+    def inbox(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
+        return self._open()
+
+    def sender(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
+        return self._open()
+
+    def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
+        return self._open()
+
+    def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
+        return self._open()
+
+    def means_away(self, error: Exception) -> bool:
+        return isinstance(error, OSError)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[MemoryConnections]:
+        if self.failure is not None:
+            raise self.failure
+        yield self
+
+    # ProcessReader.
+
+    async def get(self, process_id: str) -> Process | None:
+        return self.states.get(process_id)
+
+    async def find(self, query: Query) -> Sequence[Process]:
+        found = [
+            process
+            for process in self.states.values()
+            if query.saga in (None, process.saga)
+            and query.phase in (None, process.phase)
+            and (query.unchanged_since_ms is None or process.updated_at_ms <= query.unchanged_since_ms)
+        ]
+        return sorted(found, key=lambda process: -process.updated_at_ms)[: query.limit]
+
+    async def history(self, process_id: str, start: int) -> Sequence[HistoryEntry]:
+        return self.histories.get(process_id, [])[start:]
+
+    async def refused_shards(self) -> Sequence[RefusedShard]:
+        return self.refused
+
+    # OperatorInbox.
+
+    async def append(self, action: OperatorAction, message_id: str) -> None:
+        self.actions.append((action, message_id))
+        if self.on_action is not None:
+            await self.on_action(action, message_id)
+
+    # Sender.
+
+    async def send(self, records: Sequence[OutgoingRecord]) -> Sequence[Appended]:
+        first = len(self.sent)
+        self.sent.extend(records)
+        return [
+            Appended(
+                record.topic,
+                partition_of((record.key or b"").decode(), DOMAIN_PARTITIONS),
+                first + number,
+                self.appended_at_ms,
+            )
+            for number, record in enumerate(records)
+        ]
+
+    # LetterBox.
+
+    async def newest(self, per_partition: int) -> Sequence[IncomingRecord]:
+        return self.dead
+
+    async def one(self, topic: str, partition: int, offset: int) -> IncomingRecord | None:
+        wanted = (topic, partition, offset)
+        return next((one for one in self.dead if (one.topic, one.partition, one.offset) == wanted), None)
+
+    # TopicKeeper.
+
+    async def apply(self, specs: Sequence[TopicSpec], *, dry_run: bool) -> TopicsReport:
+        names = [spec.name for spec in specs]
+        missing = tuple(name for name in names if name not in self.existing)
+        unchanged = tuple(name for name in names if name in self.existing)
+        if not dry_run:
+            self.existing.update(missing)
+        return TopicsReport(missing, unchanged, self.problems)

@@ -1,0 +1,66 @@
+"""The real connections: Kafka and the orchestrator's Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from contracts.process import OperatorAction
+from operations.endpoints import Endpoints
+from orchestrator.cli.letters_kafka import KafkaLetterBox, open_letters
+from orchestrator.cli.ports import OperatorInbox, ProcessReader, Sender, TopicKeeper
+from orchestrator.cli.sender_kafka import KafkaSender, open_sender
+from orchestrator.runtime.inbox_writer import action_record
+from orchestrator.runtime.log import LogUnavailable
+from orchestrator.runtime.readmodel import ReadModel
+from orchestrator.runtime.store import StoreUnavailable
+from orchestrator.runtime.store_redis import RedisStore
+from orchestrator.runtime.topics_kafka import KafkaTopics
+
+AWAY = (KafkaError, RedisError, LogUnavailable, StoreUnavailable, OSError, TimeoutError)
+
+
+class RealConnections:
+    def processes(self, endpoints: Endpoints) -> AbstractAsyncContextManager[ProcessReader]:
+        return _read_model(endpoints.redis.orchestrator)
+
+    def inbox(self, endpoints: Endpoints) -> AbstractAsyncContextManager[OperatorInbox]:
+        return _inbox(endpoints.kafka)
+
+    def sender(self, endpoints: Endpoints) -> AbstractAsyncContextManager[KafkaSender]:
+        return open_sender(endpoints.kafka)
+
+    def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[KafkaLetterBox]:
+        return open_letters(endpoints.kafka)
+
+    def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]:
+        return KafkaTopics(endpoints.kafka)
+
+    def means_away(self, error: Exception) -> bool:
+        return isinstance(error, AWAY)
+
+
+class _Inbox:
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    async def append(self, action: OperatorAction, message_id: str) -> None:
+        await self._sender.send((action_record(action, message_id),))
+
+
+@asynccontextmanager
+async def _inbox(kafka: str) -> AsyncIterator[OperatorInbox]:
+    async with open_sender(kafka) as sender:
+        yield _Inbox(sender)
+
+
+@asynccontextmanager
+async def _read_model(url: str) -> AsyncIterator[ProcessReader]:
+    store = RedisStore(url)
+    try:
+        yield ReadModel(store)
+    finally:
+        await store.close()

@@ -1,0 +1,99 @@
+"""What commands need of the outside. Adapters: `connections_real.py`, and `connections_memory.py` for tests.
+
+Every method may raise OSError, TimeoutError, or its driver's own error: then the stack is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from contracts.process import OperatorAction
+from contracts.record import IncomingRecord, OutgoingRecord
+from contracts.topics import TopicSpec
+from operations.endpoints import Endpoints
+from orchestrator.engine.history import HistoryEntry
+from orchestrator.engine.process import Process
+from orchestrator.runtime.ownership import RefusedShard
+from orchestrator.runtime.readmodel import Query
+from orchestrator.runtime.topics_kafka import TopicsReport
+
+
+class ProcessReader(Protocol):
+    """What is asked of the read model (`orchestrator.runtime.readmodel`)."""
+
+    async def get(self, process_id: str) -> Process | None: ...
+
+    async def find(self, query: Query) -> Sequence[Process]:
+        """The latest updated first."""
+        ...
+
+    async def history(self, process_id: str, start: int) -> Sequence[HistoryEntry]:
+        """All entries from number `start` on, oldest first."""
+        ...
+
+    async def refused_shards(self) -> Sequence[RefusedShard]:
+        """Shards that do no work until a person has acted."""
+        ...
+
+
+class OperatorInbox(Protocol):
+    """The only way by which the command line changes a process."""
+
+    async def append(self, action: OperatorAction, message_id: str) -> None:
+        """Returns once the action is in the log, as the message `message_id`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where a published record is, and the broker's append time in milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Sender(Protocol):
+    async def send(self, records: Sequence[OutgoingRecord]) -> Sequence[Appended]:
+        """Returns once all are acknowledged, in order of `records`.
+
+        Raises:
+            Refused: the broker will not take one of them.
+        """
+        ...
+
+
+class LetterBox(Protocol):
+    """All dead-letter topics. Reading leaves no trace: no consumer group, no commit."""
+
+    async def newest(self, per_partition: int) -> Sequence[IncomingRecord]:
+        """The last `per_partition` records of every partition of every dead-letter topic, in no order."""
+        ...
+
+    async def one(self, topic: str, partition: int, offset: int) -> IncomingRecord | None:
+        """None: there is no such record (any more)."""
+        ...
+
+
+class TopicKeeper(Protocol):
+    async def apply(self, specs: Sequence[TopicSpec], *, dry_run: bool) -> TopicsReport:
+        """Create what is missing (not in a dry run), check the rest, and change nothing that exists."""
+        ...
+
+
+class Connections(Protocol):
+    """Opens what a command needs; each is closed at the end of its `async with`."""
+
+    def processes(self, endpoints: Endpoints) -> AbstractAsyncContextManager[ProcessReader]: ...
+    def inbox(self, endpoints: Endpoints) -> AbstractAsyncContextManager[OperatorInbox]: ...
+    def sender(self, endpoints: Endpoints) -> AbstractAsyncContextManager[Sender]: ...
+    def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[LetterBox]: ...
+    def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]: ...
+
+    def means_away(self, error: Exception) -> bool:
+        """Whether this error says that the stack cannot be reached (and is not a fault of ours)."""
+        ...

@@ -1,0 +1,61 @@
+"""`counterpoint verify`: proves the sagas of this build before they run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from orchestrator.cli.failures import NotFound, Refused
+from orchestrator.cli.options import AsJson, EndpointsFile
+from orchestrator.cli.output import print_json, screen
+from orchestrator.cli.session import session_of
+from orchestrator.verify.finding import Finding
+from orchestrator.verify.handlers import HandlersError, read_handlers
+from orchestrator.verify.run import verify_sagas
+
+
+def verify(
+    context: typer.Context,
+    saga: Annotated[str | None, typer.Argument(metavar="[SAGA]", help="Only this saga. Default: all.")] = None,
+    endpoints: EndpointsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove sagas: everything injected is captured, everything can be undone, every command is handled. Needs no stack.
+
+    \b
+    Examples:
+      counterpoint verify
+      counterpoint verify order-fulfilment --json
+    """
+    session = session_of(context, endpoints, as_json)
+    sagas = [one for one in session.around.sagas if saga in (None, one.name)]
+    if not sagas:
+        names = ", ".join(sorted({one.name for one in session.around.sagas}))
+        raise NotFound(f"there is no saga {saga}; there are {names}")
+    try:
+        findings = verify_sagas(sagas, read_handlers())
+    except HandlersError as error:
+        raise Refused(str(error)) from None
+    if session.as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        _print(findings, len(sagas))
+    if findings:
+        raise Refused(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}: these sagas are not run")
+
+
+def _print(findings: tuple[Finding, ...], sagas: int) -> None:
+    console = screen()
+    for finding in findings:
+        console.print(
+            Text.assemble((f"{finding.file}:{finding.line}", "bold"), f"  {finding.saga}  ", (finding.rule, "red")),
+            soft_wrap=True,
+        )
+        console.print(Text(f"    {finding.message}"), soft_wrap=True)
+        console.print(Text(f"    at {finding.path}", style="dim"), soft_wrap=True)
+        console.print(Text.assemble(("    fix: ", "green"), finding.fix), soft_wrap=True)
+    if not findings:
+        console.print(f"[green]proven[/green]: {sagas} saga{'s' if sagas > 1 else ''}, no finding")

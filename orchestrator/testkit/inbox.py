@@ -1,0 +1,87 @@
+"""The inbox of one process as a test writes it: real records, with deterministic ids, offsets and times."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from contracts.envelope import Envelope, encode_headers, format_time
+from contracts.ids import ORCHESTRATOR_SOURCE
+from contracts.message import Message
+from contracts.process import OperatorAction, TimerFired
+from contracts.record import IncomingRecord
+from contracts.topics import INBOX
+from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
+
+FIRST_MS = 1_767_258_000_000
+"""2026-01-01T09:00:00Z: when every test begins (broker time)."""
+
+
+class Inbox:
+    """Appends inputs, in virtual time. `now_ms` is the append time of the next one."""
+
+    def __init__(self, process_id: str, saga: str, version: int) -> None:
+        self.process_id = process_id
+        self.now_ms = FIRST_MS
+        self._saga = saga
+        self._version = version
+        self._next = 0
+
+    def advance(self, by: timedelta) -> None:
+        self.now_ms += round(by.total_seconds() * 1000)
+
+    def start(self, event: Message, *, id: str, source: str, version: int | None = None) -> Input:
+        """A start event, with the stamp that the router puts on it."""
+        envelope = Envelope(id=id, source=source, type=event.type, time=format_time(self.now_ms))
+        return self._append(envelope, event.to_json(), (self._saga, version or self._version))
+
+    def answer(self, event: Message, causation: str, *, data: bytes | None = None) -> Input:
+        """What a participant says about a command. `data` replaces the payload (a participant in error)."""
+        context = event.type.split(".", 1)[0]
+        envelope = Envelope(
+            id=f"answer-{self._next}",
+            source=f"/counterpoint/{context}",
+            type=event.type,
+            time=format_time(self.now_ms),
+            process_id=self.process_id,
+            causation_id=causation,
+        )
+        return self._append(envelope, event.to_json() if data is None else data)
+
+    def timer(self, timer_id: str, due_ms: int) -> Input:
+        """What the clock appends for a timer that is due (or is not, or is not set at all)."""
+        fired = TimerFired(process_id=self.process_id, timer_id=timer_id, due_ms=due_ms)
+        envelope = Envelope(
+            id=f"{self.process_id}/timer/{timer_id}/{due_ms}",
+            source=ORCHESTRATOR_SOURCE,
+            type=fired.type,
+            time=format_time(self.now_ms),
+            process_id=self.process_id,
+        )
+        return self._append(envelope, fired.to_json())
+
+    def operator(self, action: OperatorAction) -> Input:
+        envelope = Envelope(
+            id=f"operator-{self._next}",
+            source=ORCHESTRATOR_SOURCE,
+            type=action.type,
+            time=format_time(self.now_ms),
+            process_id=self.process_id,
+        )
+        return self._append(envelope, action.to_json())
+
+    def foreign(self, envelope: Envelope, data: bytes) -> Input:
+        """Anything else that the router may have put there."""
+        return self._append(envelope, data)
+
+    def again(self, item: Input) -> Input:
+        """The same message, delivered once more: a later record with the same bytes."""
+        stamp = None if item.saga is None or item.version is None else (item.saga, item.version)
+        return self._append(item.envelope, item.data, stamp)
+
+    def _append(self, envelope: Envelope, data: bytes, stamp: tuple[str, int] | None = None) -> Input:
+        headers = encode_headers(envelope)
+        if stamp is not None:
+            headers += ((SAGA_HEADER, stamp[0].encode()), (VERSION_HEADER, str(stamp[1]).encode()))
+        record = IncomingRecord(INBOX, 0, self._next, self.now_ms, self.process_id.encode(), data, headers)
+        self._next += 1
+        return read_input(record)

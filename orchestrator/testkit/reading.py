@@ -1,0 +1,79 @@
+"""Reading the records that a decision publishes back into messages, as a participant would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from contracts.envelope import Envelope, decode_headers
+from contracts.message import Message
+from contracts.process import (
+    ProcessCancelled,
+    ProcessCompensated,
+    ProcessCompensating,
+    ProcessCompleted,
+    ProcessLifecycle,
+    ProcessResumed,
+    ProcessStarted,
+    ProcessStuck,
+)
+from contracts.record import OutgoingRecord
+from orchestrator.engine.plan import Plan
+
+SentKind = Literal["command", "undo", "emit", "lifecycle"]
+LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
+    event.type: event
+    for event in (
+        ProcessStarted,
+        ProcessCompensating,
+        ProcessStuck,
+        ProcessResumed,
+        ProcessCompleted,
+        ProcessCompensated,
+        ProcessCancelled,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One published record. `step`: the step or emit that it belongs to; of a lifecycle event, what it announces.
+
+    `number` counts tries of a command and attempts of an undo; it is 0 otherwise. `again`: the same bytes as before.
+    """
+
+    kind: SentKind
+    step: str
+    number: int
+    envelope: Envelope
+    model: type[Message]
+    record: OutgoingRecord
+    again: bool
+
+    @property
+    def id(self) -> str:
+        return self.envelope.id
+
+    @property
+    def message(self) -> Message:
+        """The payload, read by its contract."""
+        return self.model.model_validate_json(self.record.value)
+
+    def __str__(self) -> str:
+        number = f", number {self.number}" if self.number else ""
+        return f"{self.kind} {self.step}{number}{' (again)' if self.again else ''}"
+
+
+def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: bool) -> Sent:
+    envelope = decode_headers(record.headers)
+    lifecycle = LIFECYCLE.get(envelope.type)
+    if lifecycle is not None:
+        announced = envelope.type.removeprefix("orchestrator.process-").partition(".")[0]
+        return Sent("lifecycle", announced, 0, envelope, lifecycle, record, again)
+    path = envelope.id.removeprefix(f"{process_id}/")
+    name, *rest = path.split("/")
+    node = plan.by_key[name]
+    kind: SentKind = "emit" if not rest else "undo" if rest[0] == "undo" else "command"
+    model = node.undo_makes if kind == "undo" else node.makes
+    assert model is not None and model.type == envelope.type, f"{envelope.id} is not a {envelope.type}"
+    return Sent(kind, name, int(rest[-1]) if rest else 0, envelope, model, record, again)

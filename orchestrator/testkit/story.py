@@ -1,0 +1,373 @@
+"""`Story`: what happens to one process, told in order. See the package's docstring for an example.
+
+Two kinds of sentences. *Something happens* (`starts, succeeds, refuses, fails, late, undone, undo_fails, passes,
+silent, operator, repeats, ...`): an input is appended and decided. *The process answers* (`sends, resends, undoes,
+emitted, announces, is_stuck, ignored, ends, ...`): what was published is compared, and thereby told. What a process
+has published and the story has not told by the next thing that happens is an error; so is an input that was ignored
+unmentioned. Lifecycle events and being stuck may be told, and need not be.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from contracts.envelope import Envelope
+from contracts.ids import command_id, process_id
+from contracts.message import Command, Event, Message
+from contracts.process import OperatorAction
+from contracts.technical import CommandFailed
+from orchestrator.engine.book import SagaBook
+from orchestrator.engine.decision import Reason
+from orchestrator.engine.inputs import Input
+from orchestrator.engine.process import Process
+from orchestrator.language.saga import Saga
+from orchestrator.testkit.answers import answer_like, failure
+from orchestrator.testkit.fold import Fed, Fold
+from orchestrator.testkit.inbox import Inbox
+from orchestrator.testkit.reading import Sent, SentKind
+
+M = TypeVar("M", bound=Message)
+FIRINGS_MAX = 10_000
+"""Timers that one `passes` or `silent` fires at most; more is a loop."""
+
+
+class Unexpected(AssertionError):
+    """The process has done something else than the story tells."""
+
+
+class Story:
+    """One process of `saga`. Every method but the ones that hand out a message returns the story."""
+
+    def __init__(self, saga: Saga) -> None:
+        self.book = SagaBook([saga])
+        self.saga = saga
+        self._plan = self.book.plan(saga.name, saga.version)
+        self._fold: Fold | None = None
+        self._inbox: Inbox | None = None
+        self._untold: list[Sent] = []
+        self._all: list[Sent] = []
+
+    # What happens.
+
+    def starts(self, event: Event, *, id: str = "start", source: str = "/test/origin") -> Story:
+        """The start event arrives; also again, with the same or another payload, id or producer."""
+        if self._fold is None or self._inbox is None:
+            identity = process_id(self.saga.name, self.saga.key(event))
+            self._inbox = Inbox(identity, self.saga.name, self.saga.version)
+            self._fold = Fold(self.book, self._plan, identity)
+        return self._feed(self._inbox.start(event, id=id, source=source))
+
+    def succeeds(self, step: str, outcome: Event | None = None, *, number: int | None = None) -> Story:
+        """The step's command is answered by a success. Without `outcome`: one whose fields are the command's.
+
+        `number` names another try than the last.
+        """
+        return self._answer(step, self._success(step, outcome, number), number)
+
+    def late(self, step: str, outcome: Event | None = None, *, number: int | None = None) -> Story:
+        """A success that nobody waits for any more: its step was settled by another try, or given up."""
+        state = self.process.steps[step]
+        if state.status == "awaiting" and (number is None or number == len(state.tries)):
+            raise Unexpected(f"{step} is still awaited: its success is not late")
+        return self.succeeds(step, outcome, number=number)
+
+    def refuses(self, step: str, outcome: Event | None = None, *, number: int | None = None) -> Story:
+        """The business answer is no."""
+        if outcome is None:
+            sent = self._sent("command", step, number)
+            assert issubclass(sent.model, Command) and sent.model.refuses, f"{step} cannot be refused"
+            outcome = answer_like(sent.message, sent.model.refuses[0])
+        return self._answer(step, outcome, number)
+
+    def fails(
+        self,
+        step: str,
+        *,
+        effect: Literal["none", "unknown"] = "none",
+        retryable: bool = True,
+        code: str = "broken",
+        number: int | None = None,
+    ) -> Story:
+        """A technical failure: `counterpoint.command-failed.v1`."""
+        sent = self._sent("command", step, number)
+        return self._answer(step, failure(sent, effect, retryable, code), number)
+
+    def undone(self, step: str, outcome: Event | None = None, *, number: int | None = None) -> Story:
+        """The step's undo succeeds. `number` names another attempt than the last."""
+        sent = self._sent("undo", step, number)
+        assert issubclass(sent.model, Command)
+        return self._feed(self._log.answer(outcome or answer_like(sent.message, sent.model.succeeds[0]), sent.id))
+
+    def undo_fails(
+        self,
+        step: str,
+        *,
+        effect: Literal["none", "unknown"] = "none",
+        retryable: bool = True,
+        code: str = "broken",
+        number: int | None = None,
+    ) -> Story:
+        sent = self._sent("undo", step, number)
+        return self._feed(self._log.answer(failure(sent, effect, retryable, code), sent.id))
+
+    def passes(self, time: timedelta) -> Story:
+        """Virtual time passes; timers fire in the order in which they are due."""
+        until_ms = self._log.now_ms + round(time.total_seconds() * 1000)
+        for _ in range(FIRINGS_MAX):
+            if not self._fire_next(until_ms):
+                self._log.now_ms = until_ms
+                return self
+        raise Unexpected(f"more than {FIRINGS_MAX} timers fire in {time}")
+
+    def silent(self, step: str) -> Story:
+        """Nobody answers the step (`<step>/undo`: its undo) until its patience ends. Re-sends count as told."""
+        if not self._awaited(step):
+            raise Unexpected(f"{step} is not awaited")
+        self._all_told()
+        for _ in range(FIRINGS_MAX):
+            self._fire_next(None)
+            if not self._awaited(step):
+                return self
+            self._untold = [sent for sent in self._untold if not sent.again]
+        raise Unexpected(f"the patience for {step} does not end")
+
+    def operator(
+        self,
+        action: Literal["retry", "skip", "compensate"],
+        step: str | None = None,
+        *,
+        outcome: Event | dict[str, Any] | None = None,
+        number: int | None = None,
+        revision: int | None = None,
+        note: str | None = None,
+    ) -> Story:
+        """A person acts, seeing the process as it is (or as it was at `revision`)."""
+        given = outcome.model_dump(mode="json") if isinstance(outcome, Event) else outcome
+        action_taken = OperatorAction(
+            process_id=self.process.id,
+            action=action,
+            step=step,
+            try_number=number,
+            revision=self.process.revision if revision is None else revision,
+            operator="ann",
+            note=note,
+            outcome_type=outcome.type if isinstance(outcome, Event) else None,
+            outcome=given,
+        )
+        return self._feed(self._log.operator(action_taken))
+
+    def repeats(self, back: int = 1) -> Story:
+        """The last input (or the one `back` inputs ago) is delivered once more. It must be ignored; say `ignored`."""
+        self._feed(self._log.again(self._folded.fed[-back].item))
+        if self.last.decision.result != "ignored":
+            raise Unexpected(f"the repeated {self.last.item.envelope.type} was {self.last.decision.result}")
+        return self
+
+    def deploys(self, saga: Saga) -> Story:
+        """From here on, a build runs in which the same version of the saga has other builders (a mended one)."""
+        self._all_told()
+        self.book = self._folded.book = SagaBook([saga])
+        self._plan = self._folded.plan = self.book.plan(self.saga.name, self.saga.version)
+        return self
+
+    def timer_fires(self, timer_id: str) -> Story:
+        """A timer fires now, whether it is due or not, set or not."""
+        return self._feed(self._log.timer(timer_id, self._log.now_ms))
+
+    def answers(self, causation: str, event: Event, *, data: bytes | None = None) -> Story:
+        """Any event as the answer to any id, with any payload: for participants in error."""
+        return self._feed(self._log.answer(event, causation, data=data))
+
+    def receives(self, envelope: Envelope, data: bytes) -> Story:
+        """Any message at all."""
+        return self._feed(self._log.foreign(envelope, data))
+
+    # What the process answers.
+
+    def sends(self, *steps: str) -> Story:
+        """Exactly these commands were sent, for the first time each. What one input sends has no order."""
+        return self._tell("command", steps, again=False)
+
+    def resends(self, *steps: str) -> Story:
+        """Exactly these commands were sent again, byte for byte."""
+        return self._tell("command", steps, again=True)
+
+    def undoes(self, *steps: str, covers: tuple[int, ...] | None = None) -> Story:
+        """Exactly these undos were sent. `covers`: the tries that the (one) undo names."""
+        self._tell("undo", steps, again=False)
+        if covers is not None:
+            expected = tuple(command_id(self.process.id, steps[-1], number) for number in covers)
+            found = self._sent("undo", steps[-1], None).envelope.undoes
+            if found != expected:
+                raise Unexpected(f"the undo of {steps[-1]} covers {found}, not {expected}")
+        return self
+
+    def resends_undo(self, *steps: str) -> Story:
+        return self._tell("undo", steps, again=True)
+
+    def emitted(self, event: type[M]) -> M:
+        """The one event of that type that was published; it is told now."""
+        found = [sent for sent in self._untold if sent.kind == "emit" and sent.model is event]
+        if len(found) != 1:
+            raise Unexpected(f"{len(found)} events {event.__name__} were published, not one. {self._summary()}")
+        self._untold.remove(found[0])
+        message = found[0].message
+        assert isinstance(message, event)
+        return message
+
+    def announces(self, *phases: str) -> Story:
+        """Exactly these lifecycle events were published by the last input: `started`, `stuck`, ..."""
+        found = tuple(sent.step for sent in self.last.sent if sent.kind == "lifecycle")
+        if found != phases:
+            raise Unexpected(f"announced were {found}, not {phases}")
+        return self
+
+    def is_stuck(self, *addresses: str, reason: str | None = None) -> Story:
+        """A person must decide, at exactly these steps (`<step>/undo`: its undo). `reason` is part of the first's."""
+        stuck = self.process.stuck
+        if set(stuck) != set(addresses):
+            raise Unexpected(f"it is stuck at {dict(stuck)}, not at {addresses}")
+        if reason is not None and reason not in stuck[addresses[0]]:
+            raise Unexpected(f"it is stuck because {stuck[addresses[0]]!r}, not {reason!r}")
+        return self
+
+    def ignored(self, reason: Reason) -> Story:
+        """The last input was ignored, for this reason."""
+        decision = self.last.decision
+        if decision.reason != reason:
+            raise Unexpected(f"the last input was {decision.result} ({decision.reason}), not ignored ({reason})")
+        self._ignored_untold = False
+        return self
+
+    def alerts(self, *alerts: str) -> Story:
+        if self.last.decision.alerts != alerts:
+            raise Unexpected(f"alerts are {self.last.decision.alerts}, not {alerts}")
+        return self
+
+    def goes_on(self) -> Story:
+        """Nothing is untold: the process waits, and is neither stuck nor at its end."""
+        self._all_told()
+        if self.process.stuck or self.process.ended:
+            raise Unexpected(f"the process is {self.process.phase}")
+        return self
+
+    def ends(self, phase: Literal["completed", "compensated", "cancelled"]) -> Story:
+        """The process has ended in this phase, and everything it did is told."""
+        self._all_told()
+        if self.process.phase != phase:
+            raise Unexpected(f"the process is {self.process.phase}, not {phase}. {self._summary()}")
+        return self
+
+    # What a test may look at.
+
+    @property
+    def process(self) -> Process:
+        process = self._folded.process
+        if process is None:
+            raise Unexpected("there is no process")
+        return process
+
+    @property
+    def last(self) -> Fed:
+        """What the last input led to."""
+        return self._folded.fed[-1]
+
+    @property
+    def fed(self) -> list[Fed]:
+        return self._folded.fed
+
+    @property
+    def now_ms(self) -> int:
+        return self._log.now_ms
+
+    def command(self, step: str, number: int | None = None) -> Sent:
+        """The step's last command, or that of try `number`."""
+        return self._sent("command", step, number)
+
+    def undo(self, step: str, number: int | None = None) -> Sent:
+        """The step's last undo, or that of attempt `number`."""
+        return self._sent("undo", step, number)
+
+    # Inside.
+
+    _ignored_untold = False
+
+    @property
+    def _folded(self) -> Fold:
+        if self._fold is None:
+            raise Unexpected("the story has not started")
+        return self._fold
+
+    @property
+    def _log(self) -> Inbox:
+        if self._inbox is None:
+            raise Unexpected("the story has not started")
+        return self._inbox
+
+    def _feed(self, item: Input) -> Story:
+        self._all_told()
+        fed = self._folded.feed(item)
+        self._all.extend(fed.sent)
+        self._untold.extend(sent for sent in fed.sent if sent.kind != "lifecycle")
+        self._ignored_untold = fed.decision.result == "ignored"
+        return self
+
+    def _all_told(self) -> None:
+        if self._ignored_untold:
+            raise Unexpected(f"the last input was ignored ({self.last.decision.reason}), and the story does not say so")
+        if self._untold:
+            raise Unexpected(self._summary())
+
+    def _summary(self) -> str:
+        untold = "; ".join(str(sent) for sent in self._untold) or "nothing"
+        return f"Untold so far: {untold}. Phase: {self.process.phase}, reason: {self.process.reason}"
+
+    def _tell(self, kind: SentKind, steps: tuple[str, ...], *, again: bool) -> Story:
+        found = [sent for sent in self._untold if sent.kind == kind and sent.again == again]
+        if sorted(sent.step for sent in found) != sorted(steps):
+            verb = "sent again" if again else "sent"
+            raise Unexpected(f"{kind}s {verb}: {[str(sent) for sent in found]}, not {list(steps)}. {self._summary()}")
+        self._untold = [sent for sent in self._untold if sent not in found]
+        return self
+
+    def _sent(self, kind: SentKind, step: str, number: int | None) -> Sent:
+        found = [one for one in self._all if (one.kind, one.step) == (kind, step) and number in (None, one.number)]
+        if not found:
+            raise Unexpected(f"no {kind} {step} (number {number or 'any'}) was sent")
+        return max(found, key=lambda one: one.number)
+
+    def _success(self, step: str, outcome: Event | None, number: int | None) -> Event:
+        if outcome is not None:
+            return outcome
+        sent = self._sent("command", step, number)
+        assert issubclass(sent.model, Command)
+        return answer_like(sent.message, sent.model.succeeds[0])
+
+    def _answer(self, step: str, event: Event | CommandFailed, number: int | None) -> Story:
+        return self._feed(self._log.answer(event, self._sent("command", step, number).id))
+
+    def _awaited(self, address: str) -> bool:
+        step, _, undo = address.partition("/")
+        state = self.process.steps.get(step)
+        if state is None:
+            return False
+        return any(job.status == "awaited" for job in state.undos) if undo else state.status == "awaiting"
+
+    def _fire_next(self, until_ms: int | None) -> bool:
+        """Fire the timer that is due next, unless it is due after `until_ms`."""
+        timers = self.process.timers
+        if not timers:
+            if until_ms is None:
+                raise Unexpected("no timer is set: time may pass for ever")
+            return False
+        timer_id, due_ms = min(timers.items(), key=lambda timer: (timer[1], timer[0]))
+        if until_ms is not None and due_ms > until_ms:
+            return False
+        self._log.now_ms = max(self._log.now_ms, due_ms)
+        fed = self._folded.feed(self._log.timer(timer_id, due_ms))
+        if fed.decision.result != "applied":
+            raise Unexpected(f"the due timer {timer_id} was ignored: {fed.decision.reason}")
+        self._all.extend(fed.sent)
+        self._untold.extend(sent for sent in fed.sent if sent.kind != "lifecycle")
+        return True

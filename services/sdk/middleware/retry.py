@@ -1,0 +1,128 @@
+"""Retry: runs the handler, again after a failure, and says how sure it is that nothing happened.
+
+An attempt that ended in anything but NotDone leaves its effect uncertain, and no later attempt's NotDone takes that
+back: the answer is then effect=unknown. A handler that may not be repeated is not, once an attempt is uncertain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+import structlog
+
+from services.sdk.delivery import Delivery
+from services.sdk.failures import NotDone, Unknown
+from services.sdk.handler import Handler
+from services.sdk.injection import Arguments
+from services.sdk.metrics import ServiceMetrics
+from services.sdk.middleware.deadline import left_s
+from services.sdk.reasons import Code, Reason
+from services.sdk.surroundings import Surroundings
+from services.sdk.work import Failure, Returned, Work
+
+log = structlog.get_logger("services.sdk")
+
+
+class RunHandler:
+    """The innermost step. Never raises but for cancellation."""
+
+    def __init__(self, arguments: dict[str, Arguments], metrics: ServiceMetrics, around: Surroundings) -> None:
+        self._arguments = arguments
+        self._metrics = metrics
+        self._around = around
+
+    async def __call__(self, work: Work) -> Returned | Failure:
+        handler = work.handler
+        assert handler is not None, "work without a handler is refused before"
+        uncertain, attempt = work.unfinished, 0
+        while True:
+            attempt += 1
+            outcome = await self._attempt(handler, work, attempt, uncertain=uncertain)
+            if not isinstance(outcome, Failure):
+                return outcome
+            uncertain = uncertain or not outcome.certain
+            pause = self._pause_s(handler, work, outcome, attempt, uncertain=uncertain)
+            if pause is None:
+                return Failure(outcome.code, outcome.message, not uncertain, outcome.retryable, outcome.reason)
+            self._metrics.retries.labels(self._metrics.service, work.envelope.type).inc()
+            await self._around.sleep(pause)
+
+    def _pause_s(
+        self, handler: Handler, work: Work, failure: Failure, attempt: int, *, uncertain: bool
+    ) -> float | None:
+        if failure.certain and not failure.retryable:
+            return None
+        if uncertain and handler.unfinished == "unknown":
+            return None
+        return handler.retry.pause_s(attempt, self._around.random(), left_s(work, self._around.now_ms()))
+
+    async def _attempt(self, handler: Handler, work: Work, attempt: int, *, uncertain: bool) -> Returned | Failure:
+        delivery = delivery_of(work, attempt, unfinished=uncertain)
+        try:
+            async with asyncio.timeout(handler.timeout_s) as limit:
+                returned = await handler.function(work.message, *self._arguments[work.envelope.type](delivery))
+        except NotDone as error:
+            return Failure(error.code, error.message, certain=True, retryable=error.retryable)
+        except Unknown as error:
+            return Failure(error.code, error.message, certain=False)
+        except TimeoutError as error:
+            ours = limit.expired()
+            code = Code.TIMED_OUT if ours else Code.HANDLER_FAILED
+            detail = f"no end after {handler.timeout_s:g} s" if ours else _describe(error)
+            return Failure(code, detail, certain=False)
+        except BaseException as error:
+            # A handler's bug must not stop the consumer (DESIGN section 5), be it `sys.exit` or a task it cancelled.
+            if _is_for_us(error):
+                raise
+            log.warning(
+                "handler raised",
+                handler=handler.name,
+                message_id=work.envelope.id,
+                attempt=attempt,
+                error=_describe(error),
+                trace="".join(traceback.format_exception(error, limit=-8)),
+            )
+            return Failure(Code.HANDLER_FAILED, _describe(error), certain=False, reason=Reason.HANDLER_FAILED)
+        return _as_tuple(returned)
+
+
+def delivery_of(work: Work, attempt: int, *, unfinished: bool) -> Delivery:
+    envelope, record = work.envelope, work.record
+    return Delivery(
+        id=envelope.id,
+        source=envelope.source,
+        type=envelope.type,
+        idempotency_key=work.cause,
+        process_id=envelope.process_id,
+        undoes=envelope.undoes,
+        try_number=envelope.try_number,
+        deadline=envelope.deadline,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        attempt=attempt,
+        unfinished=unfinished,
+        received_at_ms=record.timestamp_ms,
+    )
+
+
+def _is_for_us(error: BaseException) -> bool:
+    """Whether the whole task is to end, rather than the handler's own work."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _as_tuple(returned: object) -> Returned:
+    """What is not a message at all is found when the records are made."""
+    if returned is None:
+        return ()
+    if isinstance(returned, tuple | list):
+        return tuple(returned)
+    return (returned,)  # type: ignore[return-value]  # checked by records_of, which names the handler's mistake
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,155 @@
+"""From what a handler returned to the records to publish: ids, keys and causation (DESIGN section 3), and the codec
+of stored outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+
+import msgpack
+
+from contracts.envelope import Envelope, encode_headers, format_time
+from contracts.ids import handler_message_id, service_source
+from contracts.message import Command, Event, Message
+from contracts.record import OutgoingRecord
+from contracts.technical import CommandFailed
+from contracts.topics import MESSAGE_BYTES_MAX, dead_letters_topic, events_topic
+from services.sdk.reasons import Code
+from services.sdk.work import Failure, Problem, Undecodable, Work
+
+RECORD_OVERHEAD_BYTES = 512
+"""Allowance for the batch header, the length fields and the header names of one Kafka record."""
+DETAIL_LENGTH_MAX = 1_000
+"""Longest `dl_detail` and `command-failed.message`, in characters."""
+
+
+class BrokenHandlerError(Exception):
+    """A handler returned what its contract does not allow; the message says what."""
+
+
+def record_of(service: str, work: Work, message: Message, index: int, *, answers: bool, now_ms: int) -> OutgoingRecord:
+    """The record of the `index`-th published message. `answers`: it is the outcome of the command in `work`."""
+    handler = work.handler.name if work.handler is not None else "-"
+    type_name = message.type
+    identity = handler_message_id(service, handler, work.cause, type_name, index)
+    cause = work.envelope
+    envelope = Envelope(
+        id=identity,
+        source=service_source(service),
+        type=type_name,
+        time=_time_text(now_ms),
+        process_id=cause.process_id if answers else None,
+        causation_id=cause.id,
+        idempotency_key=identity if isinstance(message, Command) else None,
+        traceparent=child_trace(cause.traceparent, identity),
+    )
+    if isinstance(message, CommandFailed):
+        home = work.handler.message.topic if work.handler is not None else work.origin
+        key, topic = work.key, events_topic(home.removesuffix(".commands"))
+    else:
+        key, topic = message.key, message.topic
+    encoded = None if key is None else key.encode()
+    return OutgoingRecord(topic, encoded, message.to_json(), encode_headers(envelope))
+
+
+@lru_cache(maxsize=64)
+def _time_text(now_ms: int) -> str:
+    """Many messages share a millisecond."""
+    return format_time(now_ms)
+
+
+def child_trace(parent: str | None, identity: str) -> str | None:
+    """W3C `traceparent` of a message caused under `parent`: same trace, a span id derived from the message's id."""
+    parts = parent.split("-") if parent else []
+    if [len(part) for part in parts] != [2, 32, 16, 2]:
+        return None
+    span = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return f"{parts[0]}-{parts[1]}-{span}-{parts[3]}"
+
+
+def records_of(service: str, work: Work, messages: tuple[Message, ...], now_ms: int) -> tuple[OutgoingRecord, ...]:
+    """The records of a handler's messages; for a command exactly one of them is its outcome.
+
+    Raises:
+        BrokenHandlerError: no outcome or several, something that is not a message, or one too large for the broker.
+    """
+    outcomes = work.handler.outcomes if work.handler is not None else ()
+    strangers = [message for message in messages if not isinstance(message, Message) or not message.type]
+    if strangers:
+        raise BrokenHandlerError(f"returned {type(strangers[0]).__name__}, which is not a message")
+    answers = [isinstance(message, outcomes) for message in messages]
+    if outcomes and sum(answers) != 1:
+        raise BrokenHandlerError(f"returned {sum(answers)} outcomes of its command instead of one")
+    records = tuple(
+        record_of(service, work, message, index, answers=answer, now_ms=now_ms)
+        for index, (message, answer) in enumerate(zip(messages, answers, strict=True))
+    )
+    for record in records:
+        if size_of(record) > MESSAGE_BYTES_MAX:
+            raise BrokenHandlerError(f"a message of {size_of(record)} bytes is over the {MESSAGE_BYTES_MAX} allowed")
+    return records
+
+
+def is_success(work: Work, messages: tuple[Message, ...]) -> bool:
+    command = work.handler.message if work.handler is not None else None
+    if command is None or not issubclass(command, Command):
+        return False
+    successes: tuple[type[Event], ...] = command.succeeds
+    return any(isinstance(message, successes) for message in messages)
+
+
+def failed(service: str, work: Work, failure: Failure, now_ms: int) -> OutgoingRecord:
+    """The `command-failed` that answers the command in `work`."""
+    message = CommandFailed(
+        command_type=work.envelope.type[:1_000],
+        code=failure.code[:1_000] or Code.HANDLER_FAILED,
+        message=failure.message[:DETAIL_LENGTH_MAX],
+        effect="none" if failure.certain else "unknown",
+        retryable=failure.retryable and failure.certain,
+    )
+    return record_of(service, work, message, 0, answers=True, now_ms=now_ms)
+
+
+def dead_letter(service: str, letter: Work | Undecodable, problem: Problem, now_ms: int) -> OutgoingRecord:
+    """The original record with its `dl_*` headers, for `<service>.dead-letters`. A replay that fails again names the
+    place of the first record, not its own."""
+    record = letter.record
+    earlier = dict(record.headers) if record.topic.endswith(".replays") else {}
+    more = {
+        "dl_reason": str(problem.reason).encode(),
+        "dl_detail": problem.detail[:DETAIL_LENGTH_MAX].encode(),
+        "dl_topic": earlier.get("dl_topic") or record.topic.encode(),
+        "dl_partition": earlier.get("dl_partition") or str(record.partition).encode(),
+        "dl_offset": earlier.get("dl_offset") or str(record.offset).encode(),
+        "dl_service": service.encode(),
+        "dl_at": format_time(now_ms).encode(),
+    }
+    kept = tuple(header for header in record.headers if not header[0].startswith("dl_"))
+    return OutgoingRecord(dead_letters_topic(service), record.key, record.value or b"", (*kept, *more.items()))
+
+
+def origin_of(topic: str, headers: Iterable[tuple[str, bytes]]) -> str:
+    """The topic a replayed record came from; `topic` itself for any other record."""
+    if not topic.endswith(".replays"):
+        return topic
+    named = next((value for name, value in headers if name == "dl_topic" and value), None)
+    return topic if named is None else named.decode(errors="replace")
+
+
+def size_of(record: OutgoingRecord) -> int:
+    """About what the broker will count, in bytes."""
+    headers = sum([len(value) for _, value in record.headers])
+    return len(record.key or b"") + len(record.value) + headers + RECORD_OVERHEAD_BYTES
+
+
+def pack(records: Iterable[OutgoingRecord]) -> bytes:
+    """Stored form of outcomes: the exact bytes that are published, again and again."""
+    rows = [(record.topic, record.key, record.value, record.headers) for record in records]
+    packed: bytes = msgpack.packb(rows)
+    return packed
+
+
+def unpack(stored: bytes) -> tuple[OutgoingRecord, ...]:
+    rows = msgpack.unpackb(stored, use_list=False) if stored else ()
+    return tuple(OutgoingRecord(topic, key, value, headers) for topic, key, value, headers in rows)

@@ -1,0 +1,254 @@
+"""The runner of one service, over any bus and inbox: tenures come and go, records flow, offsets are committed.
+
+Start of a partition: the lower of the inbox's position and the group's committed offset, so that what was stored but
+not published is published again. A store that lost its newest writes is found out by the session number of the next
+exchange; the tenure is dropped, and the next one starts where the store now stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from contracts.record import IncomingRecord
+from services.sdk.failures import BusAwayError, StartRefused, StoreAwayError, StoreMovedError
+from services.sdk.ports import Place, Subscription
+from services.sdk.start import check_topics, start_offsets
+from services.sdk.tenure import Tenure
+from services.sdk.wiring import Wiring
+
+log = structlog.get_logger("services.sdk")
+GROUP_PREFIX = "counterpoint."
+SESSIONS_MAX = 1_000
+"""Own sessions remembered, to tell a store that went back in time from a rival."""
+RIVALS_MAX = 2
+"""A store that went back shows at most one strange session under our name, that of an earlier run. A second one means
+that somebody is alive under it."""
+T = TypeVar("T")
+
+
+class Runner:
+    """`run` returns after `stop`. It is the `Listener` of its subscription."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._name = wiring.service.name
+        self._subscription: Subscription = wiring.bus.subscription(
+            f"{GROUP_PREFIX}{self._name}", f"{self._name}-{wiring.instance}", wiring.service.topics
+        )
+        self._tenure: Tenure | None = None
+        self._assigned: frozenset[Place] = frozenset()
+        self._taking: asyncio.Task[None] | None = None
+        self._refused: StartRefused | None = None
+        self._sessions: deque[str] = deque(maxlen=SESSIONS_MAX)
+        self._rivals: set[str] = set()
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def problem(self) -> str | None:
+        """One line for `/readyz`, or None while the service does its work."""
+        if self._refused is not None:
+            return str(self._refused)
+        if self._wiring.patience.problem is not None:
+            return self._wiring.patience.problem
+        if self._tenure is None:
+            return f"{self._name}: no partitions yet"
+        return None
+
+    def behind(self) -> int | None:
+        """Records appended and not finished, as far as known; None while there are no partitions."""
+        return None if self._tenure is None else sum(self._lags(self._tenure).values())
+
+    def stop(self) -> None:
+        """Finish what runs, within the limit, and return from `run`."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Raises StartRefused if the service must not start or go on. Cancelling it is like a crash: what runs is
+        abandoned, nothing more is committed."""
+        await self._patiently(self._check_store)
+        await self._patiently(lambda: check_topics(self._wiring))
+        await self._patiently(lambda: self._subscription.start(self))
+        commits = asyncio.create_task(self._commits())
+        try:
+            while not self._stopping and self._refused is None:
+                await self._turn()
+            await self._leave(self._wiring.limits.stop_s)
+        finally:
+            commits.cancel()
+            await asyncio.gather(commits, return_exceptions=True)
+            await self._abandon()
+        if self._refused is not None:
+            raise self._refused
+
+    async def revoked(self) -> None:
+        self._assigned = frozenset()
+        await self._cancel_taking()
+        await self._leave(self._wiring.limits.drain_s)
+
+    def assigned(self, places: frozenset[Place]) -> None:
+        self._assigned = places
+        if self._taking is not None:
+            # Two claims at once would each take the other's session for an intruder.
+            self._taking.cancel()
+        self._taking = asyncio.create_task(self._take(places))
+
+    async def _turn(self) -> None:
+        tenure = self._tenure
+        if tenure is None:
+            await self._pause(self._wiring.limits.poll_s)
+            # Polling keeps the client's own errors coming to light while there is nothing to read.
+            if self._tenure is None:
+                await self._poll(0.0)
+            return
+        if tenure.moved is not None:
+            await self._retake(tenure)
+        elif tenure.full:
+            await tenure.change(self._wiring.limits.poll_s)
+        else:
+            records = await self._poll(self._wiring.limits.poll_s)
+            if self._tenure is tenure:
+                tenure.offer(records)
+
+    async def _poll(self, wait_s: float) -> list[IncomingRecord]:
+        try:
+            records = list(await self._subscription.poll(wait_s))
+        except BusAwayError as error:
+            await self._wiring.patience.wait("bus", str(error), 4)
+            return []
+        self._wiring.patience.over("bus")
+        return records
+
+    async def _take(self, places: frozenset[Place]) -> None:
+        """In a task of its own: a claim may wait for the store, and the bus must not wait for us."""
+        try:
+            starts = await self._patiently(lambda: start_offsets(self._wiring, self._subscription, places))
+            if starts is None:
+                return
+            session = self._wiring.around.token()
+            self._sessions.append(session)
+            await self._patiently(lambda: self._wiring.inbox.take(self._wiring.instance, session, starts))
+        except StartRefused as error:
+            self._refuse(error)
+            return
+        except Exception as error:
+            log.exception("cannot take partitions", service=self._name)
+            self._refuse(StartRefused(f"{self._name}: cannot take its partitions: {type(error).__name__}: {error}"))
+            return
+        self._tenure = Tenure(self._wiring, session, starts)
+        self._subscription.seek_and_resume(starts)
+        self._woken.set()
+
+    async def _retake(self, tenure: Tenure) -> None:
+        """The store moved: drop what we hold, and start again where it stands."""
+        log.warning("the store moved; replaying", service=self._name, detail=str(tenure.moved))
+        self._wiring.metrics.resets.inc()
+        self._meet(tenure.moved)
+        self._tenure = None
+        places = self._assigned
+        self._subscription.pause(places)
+        await tenure.drop()
+        # The pause keeps two owners that both believe in themselves from taking turns at full speed.
+        await self._wiring.patience.wait("store", f"it moved: {tenure.moved}", 1)
+        if places and places == self._assigned and self._refused is None:
+            self.assigned(places)
+        self._wiring.patience.over("store")
+
+    async def _check_store(self) -> None:
+        for warning in await self._wiring.inbox.check():
+            log.warning("dedupe store", service=self._name, detail=warning)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Wait out that the store or the bus is away. None if told to stop meanwhile."""
+        attempt = 0
+        while True:
+            try:
+                result = await call()
+            except (StoreAwayError, BusAwayError) as error:
+                attempt += 1
+                what = "store" if isinstance(error, StoreAwayError) else "bus"
+                await self._wiring.patience.wait(what, str(error), attempt)
+                if self._stopping:
+                    return None
+                continue
+            if attempt:
+                self._wiring.patience.over("store")
+                self._wiring.patience.over("bus")
+            return result
+
+    def _meet(self, moved: StoreMovedError | None) -> None:
+        if moved is None or moved.holder is None or moved.holder in self._sessions:
+            return
+        self._rivals.add(moved.holder)
+        if len(self._rivals) >= RIVALS_MAX:
+            instance = self._wiring.instance
+            self._refuse(StartRefused(f"{self._name}: another OS process runs as instance {instance!r} of it"))
+
+    def _refuse(self, error: StartRefused) -> None:
+        self._refused = error
+        self._woken.set()
+
+    async def _leave(self, limit_s: float) -> None:
+        """Finish what runs, within the limit, commit, and drop the rest."""
+        tenure, self._tenure = self._tenure, None
+        if tenure is None:
+            return
+        if tenure.moved is None:
+            if not await tenure.drained(limit_s):
+                log.warning("abandoned running messages", service=self._name, count=tenure.held)
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self._commit(tenure)
+                    await tenure.idle()
+            except TimeoutError:
+                log.warning("left without a last commit", service=self._name)
+        await tenure.drop()
+
+    async def _abandon(self) -> None:
+        await self._cancel_taking()
+        tenure, self._tenure = self._tenure, None
+        if tenure is not None:
+            await tenure.drop()
+        await self._subscription.close()
+
+    async def _commits(self) -> None:
+        while True:
+            await asyncio.sleep(self._wiring.limits.commit_s)
+            tenure = self._tenure
+            if tenure is not None and tenure.moved is None:
+                await self._commit(tenure)
+                self._wiring.metrics.set_lag(self._lags(tenure))
+
+    async def _commit(self, tenure: Tenure) -> None:
+        """What cannot be committed now is committed later, or read again by the next owner."""
+        try:
+            await tenure.commit(self._subscription)
+        except (BusAwayError, StoreMovedError) as error:
+            log.info("not committed", service=self._name, detail=str(error))
+
+    def _lags(self, tenure: Tenure) -> dict[str, int]:
+        """By topic."""
+        ends = self._subscription.ends(frozenset(tenure.progress))
+        lags = dict.fromkeys(self._wiring.service.topics, 0)
+        for place, end in ends.items():
+            lags[place.topic] += max(0, end - tenure.progress[place].acked.next)
+        return lags
+
+    async def _cancel_taking(self) -> None:
+        if self._taking is not None and not self._taking.done():
+            self._taking.cancel()
+            await asyncio.gather(self._taking, return_exceptions=True)
+
+    async def _pause(self, wait_s: float) -> None:
+        self._woken.clear()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return

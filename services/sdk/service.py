@@ -1,0 +1,95 @@
+"""A service: a name, its resources, its handlers. Declares; runs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+from contracts.catalog import Catalog, standard_catalog
+from contracts.message import Command, Message
+from contracts.topics import commands_topic, replays_topic
+from services.sdk.failures import RegistrationError
+from services.sdk.handler import TIMEOUT_S, Handler, Unfinished, make_handler
+from services.sdk.retry import Retry
+
+Connect = Callable[[Any], AbstractAsyncContextManager[Sequence[object]]]
+"""`connect(settings)` yields the service's resources and releases them at the end; settings are the host's."""
+
+NAME_PATTERN = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@asynccontextmanager
+async def no_resources(_settings: object) -> AsyncIterator[Sequence[object]]:
+    """For a service whose handlers need nothing."""
+    yield ()
+
+
+class Service:
+    """One automation. `contexts`: those whose unknown command types this service answers; one service a context.
+
+    Raises:
+        RegistrationError: the name is not `[a-z][a-z0-9-]*`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        resources: Connect = no_resources,
+        contexts: Sequence[str] = (),
+        catalog: Catalog | None = None,
+    ) -> None:
+        if not NAME_PATTERN.match(name):
+            raise RegistrationError(f"service name {name!r} is not {NAME_PATTERN.pattern}")
+        self.name = name
+        self.connect = resources
+        self.contexts = tuple(contexts)
+        self.catalog = catalog or standard_catalog()
+        self._handlers: dict[str, Handler] = {}
+
+    def handles(
+        self,
+        message: type[Message],
+        *,
+        retry: Retry | None = None,
+        unfinished: Unfinished = "unknown",
+        timeout_s: float = TIMEOUT_S,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated `async def` for `message`. One handler a type.
+
+        `unfinished="repeat"` promises that everything the handler touches honours the idempotency key; with "unknown"
+        an execution of unknown end is never repeated, in process neither. `timeout_s` limits one execution.
+
+        Raises:
+            RegistrationError: the function does not fit the message's contract.
+        """
+
+        def register(function: Function) -> Function:
+            handler = make_handler(function, message, retry or Retry(), unfinished, timeout_s)
+            earlier = self._handlers.get(message.type)
+            if earlier is not None:
+                raise RegistrationError(f"{handler.name}: {earlier.name} already handles {message.type}")
+            self._handlers[message.type] = handler
+            return function
+
+        return register
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """By type name."""
+        return dict(self._handlers)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The command types that this service handles, sorted; `contracts/handlers.json` is made of them."""
+        return tuple(sorted(name for name, handler in self._handlers.items() if issubclass(handler.message, Command)))
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What this service subscribes to, sorted."""
+        names = {handler.message.topic for handler in self._handlers.values()}
+        names |= {commands_topic(context) for context in self.contexts}
+        return tuple(sorted(names | {replays_topic(self.name)}))

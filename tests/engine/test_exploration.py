@@ -1,0 +1,71 @@
+"""Random sagas against random participants, operators and noise. `Random(seed)` is a whole run: a failing one prints
+its trace, and `explore(Random(seed))` replays it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.engine.book import SagaBook
+from orchestrator.language import CommandStep, Sequence
+from orchestrator.sagas import all_sagas
+from orchestrator.testkit.explore import Report, explore
+from orchestrator.testkit.grammar import describe, predecessors, random_saga, step_names
+
+SEEDS = 600
+PARTS = 6
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_whatever_happens_every_process_comes_to_its_end(part: int) -> None:
+    for seed in range(part, SEEDS, PARTS):
+        try:
+            explore(Random(seed))
+        except AssertionError as error:
+            pytest.fail(f"seed {seed}: {error}", pytrace=False)
+
+
+@settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(st.randoms(use_true_random=False))
+def test_hypothesis_finds_no_other_way(random: Random) -> None:
+    explore(random)
+
+
+def test_a_seed_is_a_whole_run() -> None:
+    assert [explore(Random(seed)) for seed in range(20)] == [explore(Random(seed)) for seed in range(20)]
+
+
+def test_the_explorer_goes_everywhere() -> None:
+    reports = [explore(Random(seed)) for seed in range(200)]
+    phases = Counter(report.phase for report in reports)
+    assert all(phases[phase] >= 3 for phase in ("completed", "compensated", "cancelled", "stuck")), phases
+    assert sum(report.ignored > 0 for report in reports) > 20
+    assert sum(report.operator_actions > 0 for report in reports) > 20
+    assert max(report.inputs for report in reports) > 40
+    assert all(isinstance(report, Report) for report in reports)
+
+
+def test_the_grammar_makes_every_block_at_every_depth() -> None:
+    texts = [describe(random_saga(Random(seed)).body) for seed in range(200)]
+    for sign in ("parallel(", "sequence(", "PIVOT", "emit", "!", "~", "parallel()", "parallel(sequence(parallel("):
+        assert any(sign in text for text in texts), sign
+
+
+def test_what_precedes_what() -> None:
+    (order,) = all_sagas()
+    before = predecessors(order.body)
+    assert before["charge"] == frozenset()
+    assert before["dispatch"] == {"reserve", "charge", "create_label"}
+    assert before["fulfilled"] == before["dispatch"] | {"dispatch"}
+
+
+def test_random_sagas_are_different_and_can_be_compiled() -> None:
+    sagas = [random_saga(Random(seed)) for seed in range(100)]
+    assert len({describe(saga.body) for saga in sagas}) > 60
+    for saga in sagas:
+        SagaBook([saga])
+        assert isinstance(saga.body, Sequence | CommandStep) or list(step_names(saga.body)) is not None

@@ -1,0 +1,75 @@
+"""States that older code has stored are read by newer code, and go on (see store_states.py)."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from orchestrator.engine.book import SagaBook
+from orchestrator.engine.decide import decide
+from orchestrator.engine.process import Process, decode_process, encode_process
+from orchestrator.testkit.inbox import Inbox
+from orchestrator.testkit.lab import Done, Reverted
+from tests.engine.store_states import FOLDER, SAGA, stories
+
+BLOBS = sorted(FOLDER.glob("*.b64"))
+
+
+def load(path: Path) -> Process:
+    return decode_process(base64.b64decode(path.read_bytes()))
+
+
+@pytest.mark.parametrize("path", BLOBS, ids=lambda path: path.stem)
+def test_a_stored_state_is_read(path: Path) -> None:
+    process = load(path)
+    assert process.id == "lab:j1"
+    assert decode_process(encode_process(process)) == process
+
+
+def test_there_are_stored_states_of_the_first_version() -> None:
+    assert [path.stem for path in BLOBS if path.stem.startswith("v1-")] == sorted(f"v1-{name}" for name in stories())
+
+
+def test_an_undoing_process_of_the_first_version_comes_to_its_end() -> None:
+    process = load(FOLDER / "v1-undoing.b64")
+    book, inbox = SagaBook([SAGA]), Inbox("lab:j1", "lab", 1)
+    inbox.now_ms = process.updated_at_ms
+    answers = [
+        inbox.answer(Done(job_id="j1", step="c"), "lab:j1/c/1"),  # it was silent, and its undo is under way
+        inbox.answer(Reverted(job_id="j1", step="c"), "lab:j1/c/undo/1"),
+        inbox.answer(Reverted(job_id="j1", step="c"), "lab:j1/c/undo/2"),
+        inbox.answer(Reverted(job_id="j1", step="b"), "lab:j1/b/undo/1"),
+        inbox.answer(Reverted(job_id="j1", step="a"), "lab:j1/a/undo/1"),
+    ]
+    for item in answers:
+        decision = decide(book, process, item)
+        assert decision.result == "applied" and decision.process is not None
+        process = decision.process
+    assert (process.phase, process.timers, process.awaited()) == ("compensated", {}, ())
+
+
+def test_fields_that_are_not_known_yet_are_skipped_and_missing_ones_have_their_defaults() -> None:
+    process = load(FOLDER / "v1-undoing.b64")
+    fields = msgspec.msgpack.decode(encode_process(process))
+    fields["invented-later"] = [1, {"x": b"y"}]
+    fields["steps"]["a"]["invented-later"] = True
+    for name in ("past_pivot", "deadline_passed", "ended"):
+        fields.pop(name, None)
+    assert decode_process(msgspec.msgpack.encode(fields)) == process
+
+
+@pytest.mark.parametrize("blob", [b"", b"\xc1", b"\x80", b"\x93\x01\x02\x03", b'{"id":"x"}'])
+def test_what_is_no_state_is_refused(blob: bytes) -> None:
+    with pytest.raises((msgspec.DecodeError, msgspec.ValidationError)):
+        decode_process(blob)
+
+
+def test_what_is_still_awaited_can_be_sent_again_as_it_was() -> None:
+    story = stories()["undoing"]
+    awaited = set(story.process.awaited())
+    assert awaited == {story.undo("b").record, story.undo("c").record}
+    story = stories()["forward"]
+    assert set(story.process.awaited()) == {story.command("b").record, story.command("c").record}

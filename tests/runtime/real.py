@@ -1,0 +1,85 @@
+"""Real servers for this folder's tests and the runtime's conformance suites; every test has names of its own."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import redis
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from deploy.local.ports import assigned
+from deploy.local.redis_server import find_redis_server
+from deploy.local.stack import Stack
+from operations.endpoints import Endpoints
+
+START_SECONDS_MAX = 20.0
+SLOTS = 16_384
+
+
+@functools.cache
+def shared_endpoints() -> Endpoints:
+    """One Kafka and one Redis: started on first use, stopped and erased when the test process ends."""
+    folder = tempfile.mkdtemp(prefix="counterpoint-runtime-")
+    stack = Stack(folder)
+    endpoints = stack.up(only=("kafka", "redis-orchestrator"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(stack.down)
+    return endpoints
+
+
+def unique(word: str) -> str:
+    return f"{word}-{uuid.uuid4().hex[:8]}"
+
+
+async def create_topics(kafka: str, topics: Mapping[str, int]) -> None:
+    """`topics`: name -> partitions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        settings = {"message.timestamp.type": "LogAppendTime"}
+        await admin.create_topics([NewTopic(name, count, 1, topic_configs=settings) for name, count in topics.items()])
+    finally:
+        await admin.close()
+
+
+@contextmanager
+def private_redis(*options: str, cluster: bool = False) -> Iterator[str]:
+    """The URL of a Redis of one's own. `cluster`: one node that serves all slots."""
+    with tempfile.TemporaryDirectory(prefix="runtime-") as folder, assigned({}, {}, {}) as ports:
+        port = ports["sandbox"]
+        command = [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+        command += ["--appendonly", "yes", "--maxmemory-policy", "noeviction", *options]
+        if cluster:
+            command += ["--cluster-enabled", "yes"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            _wait_until_ready(port, cluster)
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(port: int, cluster: bool) -> None:
+    client = redis.Redis(port=port)
+    give_up = time.monotonic() + START_SECONDS_MAX
+    while True:
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            assert time.monotonic() < give_up, "redis-server does not answer"
+            time.sleep(0.02)
+    if cluster:
+        client.execute_command("CLUSTER ADDSLOTS", *range(SLOTS))
+        while client.cluster("INFO").get("cluster_state") != "ok":
+            assert time.monotonic() < give_up, "the cluster does not form"
+            time.sleep(0.02)
