@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +21,12 @@ from contracts.process import Phase
 from deploy.demo.baskets import read_baskets
 from deploy.demo.checks import fate_rows, fates_line, messages_line, shelves_line
 from deploy.demo.gather import Gathered, read_story
-from deploy.demo.orders import plan_orders
+from deploy.demo.orders import Fate, plan_orders
 from deploy.demo.reconciliation import Line, reconcile
 from deploy.demo.run import Disturbance, Run, perform
 from deploy.demo.screen import Watch, make_console, print_fates, print_lines, print_numbers, print_verdict
 from deploy.demo.tally import counted, dead_letter_reasons, ignored_reasons, make_report
-from deploy.demo.traffic import plan_traffic
+from deploy.demo.traffic import plan_traffic, process_of
 from deploy.local.errors import StackError
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
@@ -35,7 +36,8 @@ from orchestrator.cli.story_view import print_story
 
 DEFAULT_DATA = Path(".local/demo")
 REPORT = "report.json"
-RATE_DEFAULT = 50.0
+RATE_DEFAULT = 30.0
+"""Messages a second: what two cores carry that also run Kafka and everything else, with some room."""
 LIMIT_SECONDS = 60.0
 LIMIT_SECONDS_PER_ORDER = 0.06
 DOWN_SECONDS = 1.0
@@ -127,13 +129,15 @@ def _print_all(console: Console, endpoints: Endpoints, run: Run, gathered: Gathe
     print_numbers(console, report, counted(ignored), counted(dead_letter_reasons(run.seen)))
     print_fates(console, fate_rows(run.orders, run.seen.phases))
     print_lines(console, lines)
-    _print_story_of(console, endpoints, run, "completed")
-    _print_story_of(console, endpoints, run, "compensated")
+    _print_story_of(console, endpoints, run, "completed", "plain")
+    _print_story_of(console, endpoints, run, "compensated", "rejected")
 
 
-def _print_story_of(console: Console, endpoints: Endpoints, run: Run, phase: Phase) -> None:
-    """The first that ended so, in the order of the process ids."""
-    process_id = min((one for one, found in run.seen.phases.items() if found == phase), default=None)
+def _print_story_of(console: Console, endpoints: Endpoints, run: Run, phase: Phase, fate: Fate) -> None:
+    """The first order that ended so, of that fate if there is one."""
+    ended = [order for order in run.orders if run.seen.phases.get(process_of(order.placed.order_id)) == phase]
+    chosen = next((order for order in ended if order.fate == fate), next(iter(ended), None))
+    process_id = None if chosen is None else process_of(chosen.placed.order_id)
     read = None if process_id is None else asyncio.run(read_story(endpoints, process_id))
     if read is None:
         return
@@ -159,7 +163,13 @@ def _leave(console: Console, stack: Stack, keep: bool) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, _end)
     typer.run(demo)
+
+
+def _end(number: int, frame: object) -> None:
+    """As Ctrl-C does: what was started is stopped."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

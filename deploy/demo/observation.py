@@ -5,9 +5,10 @@ After a crash a message may be in the log twice, with the same id: only the firs
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, cast
+
+import orjson
 
 from contracts.envelope import Envelope, EnvelopeError, decode_headers
 from contracts.inventory import StockChanged
@@ -42,8 +43,8 @@ class Observation:
     """Append time of the start event, by process."""
     ended_ms: dict[str, int] = field(default_factory=dict)
     """Append time of the event that says so, by process."""
-    answered: set[str] = field(default_factory=set)
-    """Ids of the commands and undos that were answered: the durable steps."""
+    answered_ms: dict[str, int] = field(default_factory=dict)
+    """Append time of the first answer, by id of the command or undo: the durable steps."""
     failure_codes: dict[str, str] = field(default_factory=dict)
     """By command id."""
     shelves: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class Observation:
         elif envelope.type in _ENDINGS:
             self.endings.setdefault(data["order_id"], []).append(_ENDINGS[envelope.type])
         elif envelope.causation_id and envelope.process_id:
-            self.answered.add(envelope.causation_id)
+            self.answered_ms.setdefault(envelope.causation_id, record.timestamp_ms)
             if envelope.type == CommandFailed.type:
                 self.failure_codes.setdefault(envelope.causation_id, data["code"])
 
@@ -96,7 +97,7 @@ class Observation:
 def _read(record: IncomingRecord) -> tuple[Envelope, dict[str, Any]] | None:
     """None: bad input, somebody else's business."""
     try:
-        data = json.loads(record.value or b"")
+        data = orjson.loads(record.value or b"")
         envelope = decode_headers(record.headers)
     except (ValueError, EnvelopeError):
         return None

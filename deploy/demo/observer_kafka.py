@@ -12,6 +12,9 @@ from contracts.record import IncomingRecord
 from deploy.demo.observation import Observation
 
 POLL_MS = 200
+FETCH_WAIT_MS = 300
+"""The broker collects for so long before it answers: watching must cost it little."""
+FETCH_BYTES_MIN = 1024 * 1024
 
 
 class Observer:
@@ -35,6 +38,8 @@ class Observer:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_min_bytes=FETCH_BYTES_MIN,
         )
         await consumer.start()
         try:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
-
 from contracts.process import OperatorAction
 from operations.endpoints import Endpoints
 from orchestrator.cli.letters_kafka import KafkaLetterBox, open_letters
 from orchestrator.cli.ports import OperatorInbox, ProcessReader, Sender, TopicKeeper
-from orchestrator.cli.sender_kafka import KafkaSender, open_sender
+from orchestrator.cli.sender_kafka import AWAY_ERRORS, KafkaSender, open_sender
 from orchestrator.runtime.inbox_writer import action_record
-from orchestrator.runtime.log import LogUnavailable
 from orchestrator.runtime.readmodel import ReadModel
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore
 from orchestrator.runtime.topics_kafka import KafkaTopics
 
-AWAY = (KafkaError, RedisError, LogUnavailable, StoreUnavailable, OSError, TimeoutError)
+AWAY = (*AWAY_ERRORS, StoreUnavailable, OSError, TimeoutError)
 
 
 class RealConnections:

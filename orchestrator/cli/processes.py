@@ -92,6 +92,8 @@ def show(
         return
     advice = advise(process, plan_of(session, process))
     print_story(screen(), tell(process, history, session.around.catalog, advice), session.around.now_ms(), full=full)
+    if not full:
+        say("bodies are shortened; --full shows them whole", style="dim")
 
 
 def summary_json(process: Process) -> dict[str, Any]:

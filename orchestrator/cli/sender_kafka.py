@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
 from contracts.record import OutgoingRecord
 from orchestrator.cli.failures import Refused
 from orchestrator.cli.ports import Appended
 
 REQUEST_TIMEOUT_MS = 10_000
+AWAY_ERRORS: tuple[type[Exception], ...] = (KafkaError,)
+"""What the client raises when Kafka cannot be reached or does not answer."""
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -12,8 +13,10 @@ from rich.text import Text
 from contracts.envelope import format_time
 from orchestrator.cli.story import Chapter, Mark, Sent, Story, Waiting
 
-BODY_LENGTH_MAX = 300
+BODY_LENGTH_MAX = 400
 """Characters of a body that are shown, unless all are asked for."""
+ITEMS_MAX = 3
+"""Items of a list, likewise."""
 MARKS: dict[Mark, tuple[str, str]] = {
     "start": ("▶", "bold cyan"),
     "success": ("✔", "green"),
@@ -116,20 +119,26 @@ def _shown(body: bytes, full: bool) -> str:
         text = body.decode(errors="replace")
     else:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() if full else _compact(value)
-    if full or len(text) <= BODY_LENGTH_MAX:
-        return text
-    return f"{text[:BODY_LENGTH_MAX]}… (--full shows all)"
+    return text if full or len(text) <= BODY_LENGTH_MAX else f"{text[:BODY_LENGTH_MAX]}…"
 
 
-def _compact(value: object) -> str:
-    """`order_id=o1 total_cents=500`: what one reads fastest; nested values as JSON."""
+def _compact(value: Any) -> str:
+    """`order_id=o1 lines=[{sku:milk quantity:2}, 3 more]`: what one reads fastest."""
     if not isinstance(value, dict):
-        return orjson.dumps(value).decode()
+        return _plain(value)
     return " ".join(f"{name}={_plain(part)}" for name, part in value.items())
 
 
-def _plain(part: object) -> str:
-    return part if isinstance(part, str) and part and " " not in part else orjson.dumps(part).decode()
+def _plain(part: Any) -> str:
+    if isinstance(part, dict):
+        return "{" + " ".join(f"{name}:{_plain(inner)}" for name, inner in part.items()) + "}"
+    if isinstance(part, list):
+        shown = [_plain(inner) for inner in part[:ITEMS_MAX]]
+        more = len(part) - len(shown)
+        return "[" + ", ".join([*shown, f"{more} more"] if more else shown) + "]"
+    if isinstance(part, str) and part and not set(part) & set(" ,=:[]{}"):
+        return part
+    return orjson.dumps(part).decode()
 
 
 def _below(console: Console, text: Text, deeper: int = 0) -> None:

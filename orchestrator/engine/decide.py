@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 from pydantic import ValidationError
 
 from contracts.ids import fingerprint
-from contracts.process import OperatorAction, Phase, ProcessLifecycle, ProcessResumed, TimerFired
+from contracts.process import OperatorAction, Phase, TimerFired
 from orchestrator.engine.answers import answer
 from orchestrator.engine.blocks import command, undo
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Alert, Decision, Reason
-from orchestrator.engine.effects import first_traceparent, lifecycle_class, lifecycle_effect
+from orchestrator.engine.effects import first_traceparent
 from orchestrator.engine.history import HISTORY_MAX, encode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.interpreter import run
+from orchestrator.engine.lifecycle import announce
 from orchestrator.engine.operator import act
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Cause, Process, Start
@@ -177,7 +176,7 @@ def _applied(turn: Turn) -> Decision:
         deadline_passed=turn.deadline_passed,
         history_length=before.history_length + 1,
     )
-    _announce(turn, after, before.ended or underway)
+    announce(turn, after, before.ended or underway)
     notes, effects = tuple(turn.notes), tuple(turn.effects)
     entry = encode_entry(turn.item, turn.now_ms, "applied", None, after.phase, after.revision, notes, effects)
     return Decision(
@@ -189,57 +188,3 @@ def _applied(turn: Turn) -> Decision:
         alerts=tuple(turn.alerts),
         measures=tuple(turn.measures),
     )
-
-
-def _announce(turn: Turn, after: Process, resumed: Phase) -> None:
-    """Lifecycle events for every phase that this turn has entered, in order. `resumed`: where one that is no longer
-    stuck goes on."""
-    before = turn.before
-    entered: list[tuple[Phase, str | None, str | None]] = []
-    if before.revision == 0:
-        entered.append(("running", None, None))
-    if after.cause is not None and before.cause is None:
-        entered.append(("compensating", after.cause.step, after.cause.reason))
-    entered.extend(
-        ("stuck", address, reason) for address, reason in after.stuck.items() if before.stuck.get(address) != reason
-    )
-    for number, (phase, step, reason) in enumerate(entered):
-        _send_lifecycle(turn, after, phase, step, reason, number)
-    if before.stuck and not after.stuck:
-        event = ProcessResumed(process_id=after.id, saga=after.saga, version=after.version, phase=resumed, at=_at(turn))
-        _send(turn, event, f"{after.revision}.{len(entered)}")
-    if after.ended is not None and before.ended is None:
-        cause = after.cause
-        step, reason = (cause.step, cause.reason) if cause else (None, None)
-        _send_lifecycle(turn, after, after.ended, step, reason, len(entered) + 1)
-
-
-def _send_lifecycle(
-    turn: Turn, after: Process, phase: Phase, step: str | None, reason: str | None, number: int
-) -> None:
-    event = lifecycle_class(phase)(
-        process_id=after.id,
-        saga=after.saga,
-        version=after.version,
-        phase=phase,
-        step=step,
-        reason=reason,
-        at=_at(turn),
-    )
-    _send(turn, event, f"{after.revision}.{number}")
-
-
-def _send(turn: Turn, event: ProcessLifecycle, serial: str) -> None:
-    turn.send(
-        lifecycle_effect(
-            event,
-            serial=serial,
-            now_ms=turn.now_ms,
-            traceparent=turn.before.start.traceparent,
-            causation=turn.item.envelope.id,
-        )
-    )
-
-
-def _at(turn: Turn) -> datetime:
-    return datetime.fromtimestamp(turn.now_ms / 1000, UTC)

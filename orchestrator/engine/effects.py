@@ -5,20 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from contracts.envelope import Envelope, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE, emit_id
 from contracts.message import Command, Event
-from contracts.process import (
-    Phase,
-    ProcessCancelled,
-    ProcessCompensated,
-    ProcessCompensating,
-    ProcessCompleted,
-    ProcessLifecycle,
-    ProcessStarted,
-    ProcessStuck,
-)
+from contracts.process import ProcessLifecycle
 from contracts.record import OutgoingRecord
 from contracts.topics import MESSAGE_BYTES_MAX
 
@@ -36,6 +28,10 @@ TRACEPARENT_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 
 class EffectTooLarge(ValueError):
     """The broker would refuse the message; the process is stuck instead."""
+
+
+time_text = lru_cache(maxsize=256)(format_time)
+"""All messages of one turn have the same time, and most of them the same deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +63,11 @@ def command_effect(
         id=id,
         source=ORCHESTRATOR_SOURCE,
         type=command.type,
-        time=format_time(now_ms),
+        time=time_text(now_ms),
         process_id=process,
         causation_id=causation,
         idempotency_key=id,
-        deadline=format_time(deadline_ms),
+        deadline=time_text(deadline_ms),
         try_number=try_number,
         undoes=undoes,
         traceparent=child_traceparent(traceparent, id),
@@ -96,36 +92,21 @@ def emit_effect(
         id=identity,
         source=ORCHESTRATOR_SOURCE,
         type=event.type,
-        time=format_time(now_ms),
+        time=time_text(now_ms),
         causation_id=causation,
         traceparent=child_traceparent(traceparent, identity),
     )
     return _effect(event.topic, key, data, envelope)
 
 
-_LIFECYCLE: dict[Phase, type[ProcessLifecycle]] = {
-    "running": ProcessStarted,
-    "compensating": ProcessCompensating,
-    "stuck": ProcessStuck,
-    "completed": ProcessCompleted,
-    "compensated": ProcessCompensated,
-    "cancelled": ProcessCancelled,
-}
-
-
-def lifecycle_class(phase: Phase) -> type[ProcessLifecycle]:
-    """The event that announces a phase that is entered for the first time."""
-    return _LIFECYCLE[phase]
-
-
 def lifecycle_effect(event: ProcessLifecycle, *, serial: str, now_ms: int, traceparent: str, causation: str) -> Effect:
-    """`serial` tells the events of one process apart: its revision, and their order within it."""
+    """`serial` tells the events of one process apart: its revision, and their number within it, from 0."""
     identity = f"{event.process_id}/phase/{serial}"
     envelope = Envelope(
         id=identity,
         source=ORCHESTRATOR_SOURCE,
         type=event.type,
-        time=format_time(now_ms),
+        time=time_text(now_ms),
         causation_id=causation,
         traceparent=child_traceparent(traceparent, identity),
     )

@@ -12,6 +12,9 @@ VERSION_HEADER = "cp_version"
 """Stamped by the router on an input that may start a process."""
 
 
+VERSION_DIGITS_MAX = 9
+
+
 class InputError(ValueError):
     """The inbox record is not an input. `code` is one of a closed set, fit for a metric's label."""
 
@@ -51,9 +54,9 @@ def read_input(record: IncomingRecord) -> Input:
     saga = version = None
     for name, value in record.headers:
         if name == SAGA_HEADER:
-            saga = value.decode(errors="replace")
+            saga = (value or b"").decode(errors="replace")
         elif name == VERSION_HEADER:
-            if not value.isdigit():
+            if not (value or b"").isdigit() or len(value) > VERSION_DIGITS_MAX:
                 raise InputError("bad-stamp", f"header {VERSION_HEADER} is not a number")
             version = int(value)
     return Input(record.offset, record.timestamp_ms, process_id, envelope, record.value, saga, version)

@@ -9,7 +9,7 @@ from orchestrator.engine.blocks import command, emit, parallel, pivot, sequence
 from orchestrator.engine.blocks.undo import has_open_job
 from orchestrator.engine.decision import Measure
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import NodeState
+from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
 from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
 
@@ -58,12 +58,18 @@ def _move(turn: Turn, move: Move, node: Node) -> None:
     elif move == "undo":
         transitions.undo(turn, node)
     elif parent is None:
-        key = BODY if turn.plan.in_body(node) else CANCELLED
-        turn.nodes[key] = NodeState(status="done" if move == "done" else "undone")
+        _root_finished(turn, node, "done" if move == "done" else "undone")
     elif move == "done":
         TRANSITIONS[type(parent.block)].child_done(turn, parent, node)
     else:
         TRANSITIONS[type(parent.block)].child_undone(turn, parent, node)
+
+
+def _root_finished(turn: Turn, node: Node, status: NodeStatus) -> None:
+    in_body = turn.plan.in_body(node)
+    turn.nodes[BODY if in_body else CANCELLED] = NodeState(status=status)
+    if in_body:
+        turn.clear_timer(DEADLINE_TIMER)  # all is done in time; a debt that is still open cannot make it fail
 
 
 def _approach_end(turn: Turn) -> bool:
@@ -91,6 +97,5 @@ def _owes(turn: Turn) -> bool:
 
 def _end(turn: Turn, phase: Phase) -> None:
     turn.ended = phase
-    turn.clear_timer(DEADLINE_TIMER)
     took = turn.now_ms - turn.before.started_at_ms
     turn.measures.append(Measure("process", turn.plan.saga.name, turn.plan.saga.name, phase, took))

@@ -10,9 +10,7 @@ from pydantic import ValidationError
 from contracts.message import Command
 from contracts.process import OperatorAction
 from orchestrator.engine.blocks import command, emit, undo
-from orchestrator.engine.building import BuilderFailed
 from orchestrator.engine.decision import Reason
-from orchestrator.engine.effects import EffectTooLarge
 from orchestrator.engine.plan import Node
 from orchestrator.engine.process import Cause, Outcome
 from orchestrator.engine.turn import Turn
@@ -37,7 +35,7 @@ def act(turn: Turn, action: OperatorAction) -> Reason | None:
 def _compensate(turn: Turn) -> Reason | None:
     if turn.past_pivot:
         return "past-pivot"
-    if turn.cause is None:
+    if turn.cause is None and turn.ended is None:
         turn.compensate(Cause(reason="operator"))
         return None
     tried = [_retry(turn, address) for address in list(turn.stuck)]
@@ -84,11 +82,8 @@ def _retry(turn: Turn, address: str) -> Reason | None:
     turn.change(node, budget=len(state.tries))
     if state.status == "perhaps" and (state.undoing or state.tries[-1].state == "silent"):
         command.wait_anew(turn, node)  # what is being undone is asked about again, and never executed again
-        return None
-    try:
+    else:
         command.new_try(turn, node)
-    except (BuilderFailed, EffectTooLarge) as error:
-        turn.block(address, str(error))
     return None
 
 
@@ -120,7 +115,7 @@ def _skip_step(turn: Turn, node: Node, action: OperatorAction) -> Reason | None:
     elif node.key in turn.plan.demanded:
         return "outcome-needed"
     turn.unblock(node.key)
-    turn.change(node, status="skipped", outcome=outcome)
+    turn.change(node, status="skipped", outcome=outcome, record=None)
     turn.done(node)
     return None
 

@@ -179,7 +179,12 @@ class EngineLoop:
         if not polled:
             return 0
         async with self._batch:
-            return await self._work(polled)
+            try:
+                return await self._work(polled)
+            except BaseException:
+                # The subscription has passed these records, and it is not known which of them count.
+                self.ownership.restart([place.partition for place in polled], "interrupted")
+                raise
 
     async def _wait_for_room(self) -> None:
         backoff = Backoff()

@@ -79,7 +79,8 @@ class _Explorer:
         self._noise = NOISE_MAX
         self._actions = random.choice((0, 2, OPERATOR_ACTIONS_MAX))
         self._acted = 0
-        self._pace = Pace(*(random.choice((2, 4, 12)) for _ in range(3)), landings=random.choice((1, 4)))
+        arrivals, answers, timers = (random.choice((2, 4, 12)) for _ in range(3))
+        self._pace = Pace(arrivals, answers, timers, landings=random.choice((1, 4)))
         self._pick = random.choice((self._oldest, self._newest, self._any, self._any))
 
     def run(self) -> Report:

@@ -9,6 +9,7 @@ unmentioned. Lifecycle events and being stuck may be told, and need not be.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -50,13 +51,15 @@ class Story:
 
     # What happens.
 
-    def starts(self, event: Event, *, id: str = "start", source: str = "/test/origin") -> Story:
-        """The start event arrives; also again, with the same or another payload, id or producer."""
+    def starts(
+        self, event: Event, *, id: str = "start", source: str = "/test/origin", version: int | None = None
+    ) -> Story:
+        """The start event arrives; also again, with the same or another payload, id, producer or stamped version."""
         if self._fold is None or self._inbox is None:
             identity = process_id(self.saga.name, self.saga.key(event))
             self._inbox = Inbox(identity, self.saga.name, self.saga.version)
             self._fold = Fold(self.book, self._plan, identity)
-        return self._feed(self._inbox.start(event, id=id, source=source))
+        return self._feed(self._inbox.start(event, id=id, source=source, version=version))
 
     def succeeds(self, step: str, outcome: Event | None = None, *, number: int | None = None) -> Story:
         """The step's command is answered by a success. Without `outcome`: one whose fields are the command's.
@@ -124,13 +127,19 @@ class Story:
         """Nobody answers the step (`<step>/undo`: its undo) until its patience ends. Re-sends count as told."""
         if not self._awaited(step):
             raise Unexpected(f"{step} is not awaited")
+        return self._fire_while(lambda: self._awaited(step), f"the patience for {step} does not end")
+
+    def waits_until(self, timer_id: str) -> Story:
+        """Nobody says anything until that timer has fired. Re-sends count as told."""
+        if timer_id not in self.process.timers:
+            raise Unexpected(f"no timer {timer_id} is set")
+        return self._fire_while(lambda: timer_id in self.process.timers, f"{timer_id} does not fire")
+
+    def without_clock(self, time: timedelta) -> Story:
+        """Time passes (or the broker's clock is set back), and no timer fires: the clock is away."""
         self._all_told()
-        for _ in range(FIRINGS_MAX):
-            self._fire_next(None)
-            if not self._awaited(step):
-                return self
-            self._untold = [sent for sent in self._untold if not sent.again]
-        raise Unexpected(f"the patience for {step} does not end")
+        self._log.advance(time)
+        return self
 
     def operator(
         self,
@@ -353,6 +362,15 @@ class Story:
         if state is None:
             return False
         return any(job.status == "awaited" for job in state.undos) if undo else state.status == "awaiting"
+
+    def _fire_while(self, condition: Callable[[], bool], what_is_wrong: str) -> Story:
+        self._all_told()
+        for _ in range(FIRINGS_MAX):
+            self._fire_next(None)
+            if not condition():
+                return self
+            self._untold = [sent for sent in self._untold if not sent.again]
+        raise Unexpected(what_is_wrong)
 
     def _fire_next(self, until_ms: int | None) -> bool:
         """Fire the timer that is due next, unless it is due after `until_ms`."""

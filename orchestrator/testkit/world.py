@@ -19,8 +19,8 @@ from orchestrator.testkit.reading import Sent
 DO_FATES = ("refuses", "none", "final", "unknown", "dead", "slow", "torn", "torn")
 UNDO_FATES = ("none", "final", "unknown", "dead")
 """What may go wrong. `none`, `final`: failed without effect, and a new try may or cannot help. `dead`: no answer.
-`slow`: the effect comes later, perhaps after its undo found nothing to undo; then its success is told. `torn`: so it is,
-but a failure was told first (wrongly)."""
+`slow`: the effect comes later, perhaps after its undo found nothing to undo; then its success is told. `torn`: the
+same, but a failure was told first (wrongly)."""
 TROUBLES = (0.0, 0.3, 0.8)
 """How often something goes wrong: each step has one of these, and each undo."""
 

@@ -63,7 +63,7 @@ class KafkaBus:
             await producer.client.force_metadata_update()
             known = await producer.client.fetch_all_metadata()
         except KafkaError as error:
-            raise BusAwayError(f"Kafka is away: {error!r}") from error
+            raise BusAwayError(f"Kafka: {error!r}") from error
         found = {topic: known.partitions_for_topic(topic) for topic in topics}
         return {topic: len(numbers) for topic, numbers in found.items() if numbers}
 
@@ -172,7 +172,7 @@ class KafkaBus:
                     await producer.start()
                 except (KafkaError, OSError) as error:
                     await _stopped(producer)
-                    raise BusAwayError(f"Kafka is away: {error!r}") from error
+                    raise BusAwayError(f"Kafka: {error!r}") from error
                 self._producer, self._counts = producer, {}
             return self._producer
 

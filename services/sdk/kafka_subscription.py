@@ -30,7 +30,7 @@ POLL_INTERVAL_MAX_MS = 24 * 60 * 60 * 1000
 FETCH_BYTES_MAX = 2 * 1024 * 1024
 """A fetch's limit for one partition."""
 CLOSE_LIMIT_S = 10.0
-CALL_LIMIT_S = 15.0
+CALL_LIMIT_S = 10.0
 
 log = structlog.get_logger("services.sdk")
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             await consumer.start()
         except (KafkaError, OSError) as error:
             await self._part()
-            raise BusAwayError(f"Kafka is away: {error!r}") from error
+            raise BusAwayError(f"Kafka: {error!r}") from error
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         del revoked  # eager: all of them
@@ -104,7 +104,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             return []
         except (KafkaError, IllegalStateError, OSError) as error:
             await self._rejoin()
-            raise BusAwayError(f"Kafka is away: {error!r}") from error
+            raise BusAwayError(f"Kafka: {error!r}") from error
         return [_incoming(record) for records in fetched.values() for record in records]
 
     async def committed(self, places: frozenset[Place]) -> dict[Place, int]:
@@ -191,7 +191,7 @@ async def _answered(call: Awaitable[T]) -> T:
     except TimeoutError as error:
         raise BusAwayError("Kafka does not answer") from error
     except (KafkaError, IllegalStateError, OSError) as error:
-        raise BusAwayError(f"Kafka is away: {error!r}") from error
+        raise BusAwayError(f"Kafka: {error!r}") from error
 
 
 def _partition(place: Place) -> TopicPartition:

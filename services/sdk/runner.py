@@ -23,6 +23,8 @@ from services.sdk.wiring import Wiring
 
 log = structlog.get_logger("services.sdk")
 GROUP_PREFIX = "counterpoint."
+PROBE_S = 5.0
+"""Pause between two questions to the broker."""
 SESSIONS_MAX = 1_000
 """Own sessions remembered, to tell a store that went back in time from a rival."""
 RIVALS_MAX = 2
@@ -218,12 +220,27 @@ class Runner:
         await self._subscription.close()
 
     async def _commits(self) -> None:
+        asked_s = self._wiring.around.monotonic_s()
         while True:
             await asyncio.sleep(self._wiring.limits.commit_s)
             tenure = self._tenure
+            now_s = self._wiring.around.monotonic_s()
+            if tenure is not None and tenure.progress and now_s - asked_s >= PROBE_S:
+                well = await self._probe(next(iter(tenure.progress)))
+                asked_s = now_s if well else now_s - PROBE_S
             if tenure is not None and tenure.moved is None:
                 await self._commit(tenure)
                 self._wiring.metrics.set_lag(self._lags(tenure))
+
+    async def _probe(self, place: Place) -> bool:
+        """An idle client waits for a broker that is away in silence; ask it something, so that readiness knows."""
+        try:
+            await self._subscription.committed(frozenset((place,)))
+        except BusAwayError as error:
+            await self._wiring.patience.wait("broker", str(error), 1)
+            return False
+        self._wiring.patience.over("broker")
+        return True
 
     async def _commit(self, tenure: Tenure) -> None:
         """What cannot be committed now is committed later, or read again by the next owner."""

@@ -115,12 +115,15 @@ def test_show_says_why_an_answer_was_ignored(counterpoint: Any, world: Any) -> N
     assert "ignored, not-awaited: it answers a command that was never sent" in text
 
 
-def test_a_long_body_is_cut_unless_all_is_asked_for(counterpoint: Any, world: Any) -> None:
+def test_a_long_body_is_shortened_unless_all_is_asked_for(counterpoint: Any, world: Any) -> None:
     many = tuple(OrderLine(sku=f"sku-{number}", quantity=1, unit_price_cents=10) for number in range(30))
     process = world.start(ORDER.model_copy(update={"lines": many}))
-    assert "(--full shows all)" in counterpoint("show", process).stdout
+    short = counterpoint("show", process)
+    assert "{sku:sku-2 quantity:1 unit_price_cents:10}, 27 more]" in " ".join(short.stdout.split())
+    assert "sku-3" not in short.stdout
+    assert "--full shows them whole" in short.stderr
     full = counterpoint("show", process, "--full").stdout
-    assert "(--full shows all)" not in full
+    assert "sku-29" in full
     assert '"postal_code": "45402"' in full
 
 

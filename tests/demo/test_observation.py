@@ -67,7 +67,7 @@ def test_answers_are_counted_by_the_command_that_they_answer() -> None:
     seen.take(record(captured, "b", causation="c/1", process=PROCESS))
     seen.take(record(captured, "no-answer"))
     seen.take(record(failed, "f", causation="c/2", process=PROCESS))
-    assert seen.answered == {"c/1", "c/2"}
+    assert seen.answered_ms == {"c/1": 0, "c/2": 0}
     assert seen.failure_codes == {"c/2": "timed-out"}
 
 
@@ -113,9 +113,14 @@ def test_durations_and_speed_are_from_append_to_append() -> None:
         seen.starts(f"p{number}", 1_000 * number)
         seen.ended_ms[f"p{number}"] = 1_000 * number + 100 - number
     seen.starts("never-ended", 0)
-    seen.answered = {str(number) for number in range(62)}
     assert process_durations_ms(seen) == [97, 98, 99, 100]
-    assert round(steps_per_second(seen), 1) == 20.0
+
+
+def test_speed_is_over_99_of_100_answers_so_that_a_silent_provider_does_not_count() -> None:
+    seen = Observation()
+    seen.starts("p", 1_000)
+    seen.answered_ms = {str(number): 1_000 + 10 * (number + 1) for number in range(99)} | {"silent": 60_000}
+    assert round(steps_per_second(seen), 1) == 100.0
     assert steps_per_second(Observation()) == 0.0
 
 

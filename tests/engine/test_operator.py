@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def done(name: str, mark: str = "") -> Done:
     return Done(job_id="j1", step=name, mark=mark)
 
 
-def past_pivot(**options: object) -> Story:
+def past_pivot(**options: Any) -> Story:
     """The pivot is passed, and `p` is awaited; `q` demands its outcome."""
     body = sequence(step("a"), pivot(), step("p", undo=False, **options), step("q", undo=False, needs="p"))
     story = Story(lab_saga(body, cancelled=told_ending())).starts(BEGUN).sends("a").succeeds("a")
@@ -105,6 +106,20 @@ def test_in_a_parallel_after_the_pivot_the_others_go_on() -> None:
     story.operator("skip", "c").announces("resumed", "completed").ends("completed")
 
 
+def test_an_unknown_effect_after_silence_leaves_it_to_the_person_to_execute_again() -> None:
+    story = past_pivot().silent("p").fails("p", effect="unknown").is_stuck("p", reason="silent")
+    story.operator("retry").sends("p")
+    assert story.command("p").id == "lab:j1/p/2"
+
+
+def test_what_a_list_of_processes_shows() -> None:
+    story = past_pivot().silent("p")
+    assert (story.process.step, story.process.reason) == ("p", "silent")
+    assert (story.operator("retry").resends("p").process.step, story.process.reason) == (None, None)
+    ended = Story(lab_saga(step("a"))).starts(BEGUN).sends("a").refuses("a").process
+    assert (ended.step, ended.reason) == ("a", "refused")
+
+
 # Skip.
 
 
@@ -155,11 +170,18 @@ def test_compensate_before_the_pivot_undoes_everything_and_the_process_is_cancel
     body = sequence(step("a"), step("b", raises=RuntimeError("not today")), pivot())
     story = Story(lab_saga(body, cancelled=told_ending())).starts(BEGUN).sends("a").succeeds("a")
     story.announces("stuck").is_stuck("b", reason="RuntimeError")
-    story.operator("compensate", note="the customer has called").undoes("a").announces("compensating", "resumed")
+    story.operator("compensate", note="the customer has called").undoes("a").announces("resumed", "compensating")
     story.undone("a")
     over = story.emitted(Told)
     assert (over.reason, over.step) == ("operator", None)
     story.announces("cancelled").ends("cancelled")
+
+
+def test_compensate_after_the_end_only_retries_the_undo_that_is_stuck() -> None:
+    body = step("a", retry=Retry(first=SECOND), undo_policy={"retry": ONCE})
+    story = Story(lab_saga(body, cancelled=told_ending())).starts(BEGUN).sends("a").fails("a").passes(SECOND)
+    story.sends("a").succeeds("a").ends("completed").late("a", number=1).undoes("a", covers=(1,)).undo_fails("a")
+    story.is_stuck("a/undo").operator("compensate").undoes("a", covers=(1,)).undone("a").ends("completed")
 
 
 def test_compensate_after_the_pivot_is_refused() -> None:

@@ -133,11 +133,11 @@ def test_a_silent_payment_is_asked_again_and_then_refunded() -> None:
     story.ends("compensated")
 
 
-def test_after_two_hours_the_order_is_cancelled() -> None:
-    story = placed().succeeds("reserve", RESERVED).succeeds("create_label", LABEL)
-    for _ in range(8):  # a payment that fails now and then, and then takes its time
-        story.silent("charge") if False else None
-    story.timer_fires("deadline").ignored("premature")
+def test_a_dispatch_that_takes_longer_than_two_hours_raises_an_alert() -> None:
+    story = ready_to_dispatch().silent("dispatch").is_stuck("dispatch", reason="silent")
+    story.passes(timedelta(hours=2)).alerts("deadline-after-pivot").is_stuck("dispatch")
+    story.late("dispatch", DISPATCHED).announces("resumed", "completed").emitted(OrderFulfilled)
+    story.ends("completed")
 
 
 def test_a_dispatch_that_fails_waits_for_a_person() -> None:

@@ -15,7 +15,7 @@ import pytest
 from orchestrator.engine import answers, decide, effects, interpreter, operator
 from orchestrator.engine.blocks import command, parallel, sequence, undo
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import Outcome
+from orchestrator.engine.process import Cause, Outcome
 from orchestrator.engine.turn import Turn
 from orchestrator.testkit.explore import explore
 from tests.engine import test_command
@@ -182,7 +182,7 @@ def the_next_step_starts_before_its_predecessor_is_done(patch: pytest.MonkeyPatc
 @fault
 def a_failure_past_the_pivot_undoes(patch: pytest.MonkeyPatch) -> None:
     def fail(turn: Turn, node: Node, reason: Any, detail: str | None) -> None:
-        turn.compensate(decide.Cause(reason=reason, step=node.key, detail=detail))
+        turn.compensate(Cause(reason=reason, step=node.key, detail=detail))
 
     patch.setattr(Turn, "fail", fail)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from orchestrator.language import Retry, parallel, pivot, sequence
+from orchestrator.language import Retry, command, parallel, pivot, sequence
 from orchestrator.testkit import Story
-from orchestrator.testkit.lab import Begun, Done, Told, lab_saga, step, told, told_ending
+from orchestrator.testkit.lab import Begun, Do, Done, Refused, Told, lab_saga, step, told, told_ending
 
 BEGUN = Begun(job_id="j1")
 SECOND = timedelta(seconds=1)
@@ -141,7 +142,7 @@ def test_the_late_success_of_a_perhaps_done_irreversible_step_ends_the_doubt() -
 # Failing undos.
 
 
-def failing(**policy: object) -> Story:
+def failing(**policy: Any) -> Story:
     """`a` was done, `b` was refused, and the undo of `a` is under way."""
     body = sequence(step("a", undo_policy=policy), step("b"))
     story = Story(lab_saga(body, cancelled=told_ending())).starts(BEGUN).sends("a").succeeds("a", done("a", "m"))
@@ -232,6 +233,18 @@ def test_a_late_success_after_the_end_whose_undo_fails_makes_the_ended_process_s
     story = Story(lab_saga(body)).starts(BEGUN).sends("a").silent("a").undoes("a").undone("a").ends("compensated")
     story.late("a").announces().undoes("a").undo_fails("a").announces("stuck").is_stuck("a/undo")
     story.operator("retry").announces("resumed").undoes("a").undone("a").announces().ends("compensated")
+
+
+def refusable(begun: Begun) -> Do:
+    """An undo that may be refused: `verify` does not let it pass, but a participant may do so anyway."""
+    return Do(job_id=begun.job_id, step="revert")
+
+
+def test_a_refused_undo_is_stuck_at_once() -> None:
+    body = sequence(command(refusable, name="a", undo=refusable), step("b"))
+    story = Story(lab_saga(body)).starts(BEGUN).sends("a").succeeds("a").sends("b").refuses("b").undoes("a")
+    story.answers("lab:j1/a/undo/1", Refused(job_id="j1", step="a")).is_stuck("a/undo", reason="it was refused")
+    story.operator("skip", number=2).ignored("stale").operator("retry", "a", number=1).undoes("a")
 
 
 # Debts.

@@ -1,6 +1,7 @@
 """A small engine for the shell's tests: every input leaves its mark in the state, and most have an effect.
 
-Its types: `fake.start.v1` and `fake.step.v1` (one effect, awaited until the next step), `fake.timer.v1` (data: due ms),
+Its types: `fake.start.v1` and `fake.step.v1` (one effect, awaited until the next step; its body
+is the revision that it was decided on), `fake.timer.v1` (data: due ms),
 `fake.done.v1` (nothing awaited any more), `fake.bug.v1` (raises), `fake.newer.v1` (a saga version that is not here).
 """
 
@@ -40,7 +41,7 @@ def fake_decide(process: Process | None, item: Input) -> Decision:
         effect = OutgoingRecord(
             EFFECTS,
             process.id.encode(),
-            item.data,
+            b"%d" % process.revision,
             (("ce_id", f"{process.id}/{item.envelope.id}".encode()), ("ce_type", kind.encode())),
         )
         record, effects = StoredRecord.of(effect), (effect,)

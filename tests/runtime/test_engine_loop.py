@@ -178,6 +178,7 @@ async def test_a_rewound_store_is_found_out_before_a_stale_state_is_decided_on(w
 
     assert await state(world) == " 0:start 1:s1 2:s2 3:s3 4:s4 9:s5"
     assert await state(world, other) == " 5:start 6:s1 7:s2 8:s3"
+    assert len(world.effects()) == 10, "no effect was decided on the old state"
 
 
 async def test_a_wiped_store_is_folded_again_from_a_whole_log(world: World) -> None:

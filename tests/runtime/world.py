@@ -56,6 +56,10 @@ class World:
         """`ce_id`s of all published effects, in order of each partition."""
         return [dict(record.headers)["ce_id"].decode() for record in self.log.records(EFFECTS)]
 
+    def effects(self) -> set[tuple[str, bytes | None]]:
+        """Ids and bodies of all published effects."""
+        return {(dict(r.headers)["ce_id"].decode(), r.value) for r in self.log.records(EFFECTS)}
+
     def place(self, shard: int) -> Place:
         return Place(INBOX, shard)
 

@@ -9,11 +9,11 @@ import pytest
 from contracts.envelope import Envelope, encode_headers, format_time
 from contracts.record import OutgoingRecord
 from contracts.technical import CommandFailed
-from services.sdk import NotDone
+from services.sdk import NotDone, Service
 from services.sdk.handler import Unfinished
 from services.sdk.inbox_retention import RETENTION_MS
 from services.sdk.testing import START_MS, CrashPoint, Harness, Published
-from tests.sdk.sample import Heard, Noticed, Ping, Pinged, Unping, Unpinged, World, make_service
+from tests.sdk.sample import CATALOG, Heard, Noticed, Ping, Pinged, Unping, Unpinged, World, make_service
 
 DO: dict[str, Any] = {"id": "saga:a/ping/1", "process_id": "saga:a"}
 UNDO: dict[str, Any] = {"id": "saga:a/ping/undo/1", "process_id": "saga:a"}
@@ -92,6 +92,31 @@ async def test_a_deadline_never_speaks_of_an_id_that_has_a_mark(unfinished: Unfi
             assert failure_of(published) == ("unfinished", "unknown", False)
             assert len(world.calls) == 1
         assert world.effects == ["saga:a/ping/1"]
+
+
+async def test_what_was_started_and_must_not_be_executed_now_is_unknown() -> None:
+    """Started by one release, and the next does not handle the type any more: never "effect none", never executed."""
+    world = World()
+    async with Harness(make_service(), [world]) as harness:
+        harness.crash_at = CrashPoint.AFTER_EFFECT
+        await harness.deliver(Ping(name="a"), **DO)
+        harness.service = Service("sample", contexts=("sample",), catalog=CATALOG)
+        answer, letter = await harness.restart()
+        assert failure_of([answer]) == ("unknown-command", "unknown", False)
+        assert dict(letter.record.headers)["dl_reason"] == b"unknown-command"
+        assert harness.inbox.state("k:saga:a/ping/1") == "settled"
+
+
+async def test_what_was_started_and_is_too_old_by_now_is_unknown() -> None:
+    world = World()
+    async with Harness(make_service(), [world]) as harness:
+        await harness.deliver(Noticed(name="z"))
+        harness.crash_at = CrashPoint.AFTER_EFFECT
+        await harness.deliver(Ping(name="a"), **DO)
+        harness.clock.advance(RETENTION_MS / 1000 + 60)
+        published = await harness.restart()
+        assert failure_of(published[:1]) == ("too-old", "unknown", False)
+        assert len(world.calls) == 2
 
 
 async def test_a_finished_id_is_answered_after_its_deadline_as_before() -> None:
@@ -183,6 +208,16 @@ async def test_an_old_event_is_dead_lettered_and_its_replay_is_executed() -> Non
         assert [p.message for p in await harness.replay(letter)] == [Heard(name="a")]
         assert [p.message for p in await harness.replay(letter)] == [Heard(name="a")]
         assert len(world.calls) == 2
+
+
+async def test_a_replay_is_exempt_from_the_age_check() -> None:
+    """It may wait in the replays topic as long as it likes: a person asked for it."""
+    async with Harness(make_service(), [World()]) as harness:
+        await harness.deliver(Noticed(name="z"))
+        record = old(Noticed(name="a"), "1")
+        replay = OutgoingRecord("sample.replays", record.key, record.value, record.headers)
+        [heard] = await harness.deliver_record(replay, age_s=RETENTION_MS / 1000 * 2)
+        assert heard.message == Heard(name="a")
 
 
 async def test_a_record_as_old_as_the_retention_is_executed() -> None:

@@ -30,8 +30,12 @@ def start(turn: Turn, node: Node) -> None:
         made = build(block.builder, _makes(node), node.slots, turn.before.start, turn.steps, turn.ending(), {})
         send_try(turn, node, made.key, made.data)
     except (BuilderFailed, EffectTooLarge) as error:
-        turn.change(node, status="blocked", detail=str(error))
-        turn.block(node.key, str(error))
+        _blocked(turn, node, error)
+
+
+def _blocked(turn: Turn, node: Node, error: BuilderFailed | EffectTooLarge) -> None:
+    turn.change(node, status="blocked", detail=str(error))
+    turn.block(node.key, str(error))
 
 
 def send_try(turn: Turn, node: Node, key: str, data: bytes) -> None:
@@ -86,8 +90,11 @@ def new_try(turn: Turn, node: Node) -> None:
     record = turn.step(node).record
     if record is None:
         start(turn, node)
-    else:
+        return
+    try:
         send_try(turn, node, (record.key or b"").decode(), record.value)
+    except EffectTooLarge as error:
+        _blocked(turn, node, error)
 
 
 def _await_answer(turn: Turn, node: Node, patience_ends_ms: int) -> None:

@@ -20,8 +20,7 @@ def start(turn: Turn, node: Node) -> None:
 
 def child_done(turn: Turn, node: Node, child: Node) -> None:
     state = turn.node_state(node)
-    if state is None or state.status != "running":
-        return  # it is being undone: the child's end was awaited for that, and is told to `child_undone`
+    assert state is not None and state.status == "running", "what is being undone says so by `child_undone`"
     following = child.position + 1
     if following < len(node.children):
         turn.set_node(node, "running", following)

@@ -188,10 +188,9 @@ def on_success(turn: Turn, node: Node, place: int) -> None:
 
 
 def on_failure(turn: Turn, node: Node, place: int, retryable: bool, why: str) -> None:
+    """The last attempt has failed, or was refused."""
     undo, job = _undo(node), turn.step(node).undos[place]
-    if job.status not in ("awaited",):
-        turn.note(f"the undo of {node.key}: {why} (it was settled before)")
-        return
+    assert job.status == "awaited", "answers.py lets no other failure through"
     _stop_timers(turn, node, job)
     if retryable and job.attempts < undo.retry.attempts:
         delay_ms = undo.retry.delay_ms(job.attempts)
@@ -241,8 +240,11 @@ def _attempt_again(turn: Turn, node: Node, place: int) -> None:
     record = turn.step(node).undos[place].record
     if record is None:
         _build_and_send(turn, node, place)
-    else:
+        return
+    try:
         _send(turn, node, place, (record.key or b"").decode(), record.value)
+    except EffectTooLarge as error:
+        _give_up(turn, node, place, str(error))
 
 
 def _give_up(turn: Turn, node: Node, place: int, why: str) -> None:

@@ -64,6 +64,10 @@ class Dedupe:
         match answer.found:
             case Found.NEW | Found.UNFINISHED:
                 held = replace(work, fence=answer.fence, unfinished=answer.found is Found.UNFINISHED)
+                never = self._never(work)
+                if never is not None:
+                    # An earlier execution started it, and this one must not: what it did, nobody knows.
+                    return await self._settled(held, self._letters.rejected(held, never, certain=False))
                 return await self._settled(held, await self._then(held))
             case Found.REFUSED:
                 assert refusal is not None, "the inbox refuses only with the claim's own refusal"
@@ -88,15 +92,16 @@ class Dedupe:
 
     def _refusal(self, work: Work) -> Done | None:
         """Why this must not be started, if its id turns out to have no mark."""
-        now_ms = self._around.now_ms()
-        if work.problem is not None:
-            return self._letters.rejected(work, work.problem, certain=True)
-        old = too_old(work, now_ms, self._retention_ms)
-        if old is not None:
-            # Without a mark nobody knows: it may have expired. So the effect is unknown, never none.
-            return self._letters.rejected(work, old, certain=False)
-        late = past_deadline(work, now_ms)
+        never = self._never(work)
+        if never is not None:
+            # Too old: the mark may have expired, so the effect is unknown, never none.
+            return self._letters.rejected(work, never, certain=never.reason is not Reason.TOO_OLD)
+        late = past_deadline(work, self._around.now_ms())
         return None if late is None else self._letters.refused(work, late)
+
+    def _never(self, work: Work) -> Problem | None:
+        """Why this must not be executed, mark or no mark."""
+        return work.problem or too_old(work, self._around.now_ms(), self._retention_ms)
 
     def _undone(self, work: Work) -> Done:
         failure = Failure(Code.UNDONE, "an undo of this command came first", certain=True, reason=None)
