@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from contracts.message import Command, Event
-from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry, check_limits
+from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry
 
 CommandBuilder = Callable[..., Command]
 EventBuilder = Callable[..., Event]
@@ -36,9 +36,6 @@ class Undo:
     timeout: timedelta = DEFAULT_TIMEOUT
     patience: timedelta = DEFAULT_PATIENCE
 
-    def __post_init__(self) -> None:
-        check_limits(self.timeout, self.patience)
-
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
@@ -64,9 +61,6 @@ class CommandStep:
     timeout: timedelta
     patience: timedelta
     location: Location = field(compare=False)
-
-    def __post_init__(self) -> None:
-        check_limits(self.timeout, self.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +108,6 @@ def command(
         timeout: Silence after which the same try is sent again.
         patience: Silence after which the step is perhaps done; also the command's deadline.
         name: The step's name; default: the builder's function name. Unique in a saga.
-
-    Raises:
-        ValueError: `timeout` or `patience` is not positive.
     """
     whole_undo = undo if isinstance(undo, Undo) or undo is None else Undo(undo)
     return CommandStep(

@@ -16,12 +16,6 @@ FACTOR_MAX = 1_000
 """Its 99th power is still a floating-point number."""
 
 
-def check_limits(timeout: timedelta, patience: timedelta) -> None:
-    """Raises ValueError: a limit that lets no time pass, so that a command would be sent again without end."""
-    if timeout <= timedelta(0) or patience <= timedelta(0):
-        raise ValueError(f"timeout and patience must be longer than nothing, not {timeout} and {patience}")
-
-
 @dataclass(frozen=True, slots=True)
 class Retry:
     """New tries after a failure *known to have had no effect*. Silence and unknown effects never make a new try.

@@ -39,7 +39,7 @@ class Saga:
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
 
     Raises:
-        SagaError: a malformed name, version or deadline, or two steps of one name.
+        SagaError: a malformed name or version, or two steps of one name.
     """
 
     name: str
@@ -56,8 +56,6 @@ class Saga:
             raise SagaError(f"saga name {self.name!r}: lower-case words joined by hyphens are wanted")
         if self.version < 1:
             raise SagaError(f"saga {self.name}: versions count from 1, not {self.version}")
-        if self.deadline is not None and self.deadline <= timedelta(0):
-            raise SagaError(f"saga {self.name}: its deadline must be longer than nothing, not {self.deadline}")
         if not self.starts_on.type:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
         seen: set[str] = set()

@@ -25,7 +25,7 @@ from orchestrator.runtime.log import (
     Subscription,
 )
 from orchestrator.runtime.metrics import EngineMetrics
-from orchestrator.runtime.ownership import Ownership
+from orchestrator.runtime.ownership import EFFECT_REFUSED, Ownership
 from orchestrator.runtime.readiness import Readiness
 from orchestrator.runtime.rules import Rules
 from orchestrator.runtime.shard import Folded, Halt, Item, Shard, StoreMoved
@@ -284,7 +284,7 @@ class EngineLoop:
         index = error.index
         for shard, folded in folds:
             if 0 <= index < len(folded.effects):
-                shard.halted = Halt("effect-refused", f"shard {shard.number}: {error.detail}")
+                shard.halted = Halt(EFFECT_REFUSED, f"shard {shard.number}: {error.detail}")
                 await self._halt(shard, shard.halted)
             else:
                 self.ownership.restart((shard.number,), "append-failed")

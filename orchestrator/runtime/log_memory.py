@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,10 +39,11 @@ class _Partition:
     def __init__(self) -> None:
         self.records: list[IncomingRecord] = []
         self.start = 0
+        self.end = 0
 
-    @property
-    def end(self) -> int:
-        return self.start + len(self.records)
+    def index(self, offset: int) -> int:
+        """Of the first record at or behind `offset`."""
+        return bisect_left(self.records, offset, key=lambda record: record.offset)
 
 
 class MemoryLog:
@@ -67,13 +69,18 @@ class MemoryLog:
     def trim(self, place: Place, start: int) -> None:
         """Retention: forget the records below `start`."""
         part = self._partitions[place]
-        del part.records[: start - part.start]
+        del part.records[: part.index(start)]
         part.start = start
 
     def cut(self, place: Place, end: int) -> None:
         """A broker lost its tail: forget the records from `end` on."""
         part = self._partitions[place]
-        del part.records[end - part.start :]
+        del part.records[part.index(end) :]
+        part.end = end
+
+    def mark(self, place: Place) -> None:
+        """An offset that no consumer ever sees: what a transaction leaves behind."""
+        self._partitions[place].end += 1
 
     def committed_of(self, group: str, place: Place) -> int | None:
         found = self._groups.get(group)
@@ -99,7 +106,7 @@ class MemoryLog:
         place = Place(record.topic, partition)
         part = self._partitions[place]
         at_ms = self._now_ms()
-        offset = part.end
+        offset, part.end = part.end, part.end + 1
         part.records.append(
             IncomingRecord(record.topic, partition, offset, at_ms, record.key, record.value, record.headers)
         )
@@ -232,12 +239,13 @@ class MemorySubscription:
             if not start <= position <= end:
                 lost.add(place)
             elif position < end:
-                found[place] = self._log._partitions[place].records[position - start :]
+                part = self._log._partitions[place]
+                found[place] = part.records[part.index(position) :]
         if lost:
             raise PositionLost(frozenset(lost))
-        for place, records in found.items():
-            self._positions[place] = records[-1].offset + 1
-        return found
+        for place in found:
+            self._positions[place] = self._log.bounds_of(place)[1]
+        return {place: records for place, records in found.items() if records}
 
     def seek(self, place: Place, offset: int) -> None:
         if place in self._positions:

@@ -146,6 +146,9 @@ class RouterMetrics:
         self._routed = Counter("counterpoint_router_records", "Inbox records appended", ("kind",), registry=registry)
         self._skipped = Counter("counterpoint_router_skipped", "Events not for a saga", ("reason",), registry=registry)
         self._lag = Gauge("counterpoint_router_lag", "Event records not read yet by this router", registry=registry)
+        self._lost = Counter(
+            "counterpoint_router_positions_lost", "Partitions read again from the log's start", registry=registry
+        )
         self._dead = dead
 
     def batch(self, routed: Mapping[str, int], skipped: Mapping[str, int], dead: Mapping[str, int]) -> None:
@@ -159,6 +162,10 @@ class RouterMetrics:
 
     def lag(self, records: int) -> None:
         self._lag.set(records)
+
+    def position_lost(self, places: int) -> None:
+        """Count partitions whose position was not in the log any more."""
+        self._lost.inc(places)
 
 
 class ClockMetrics:

@@ -26,6 +26,9 @@ from orchestrator.runtime.store import ShardStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
+EFFECT_REFUSED = "effect-refused"
+"""Code of a shard that halted since the log will not take one of its effects."""
+
 
 @dataclass(frozen=True, slots=True)
 class RefusedShard:
@@ -150,8 +153,10 @@ class Ownership:
         self._count()
 
     def review_refused(self) -> None:
-        """Look at refused shards once more: a person may have acted. (Halted ones wait for another build.)"""
-        for number in [number for number, shard in self.refused.items() if number not in self.active]:
+        """Look at refused shards once more: a person may have acted. (A shard that halted before an input waits for
+        another build, but what the log would not take it may take now.)"""
+        self.restart([n for n, shard in self.refused.items() if shard.code == EFFECT_REFUSED], "reviewed")
+        for number in self.refused.keys() - self.active.keys():
             self._want(number)
 
     async def claim_pending(self) -> None:

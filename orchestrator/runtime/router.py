@@ -230,6 +230,7 @@ class Router:
             return
         self._readiness.set("router-position", None)
         self._backoff.reset()
+        self._metrics.position_lost(len(bounds))
         for place, (start, end) in sorted(bounds.items()):
             log.error(
                 "the router's position is not in the log: it reads again from the log's start",

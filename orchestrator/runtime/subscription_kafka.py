@@ -100,7 +100,7 @@ class KafkaSubscription:
             group_id=self._group,
             group_instance_id=f"{self._instance}.{self._group}",
             enable_auto_commit=False,
-            auto_offset_reset="none" if self._start == "claimed" else "earliest",
+            auto_offset_reset="none",
             partition_assignment_strategy=(StickyPartitionAssignor,),
             session_timeout_ms=SESSION_LIMIT_MS,
             heartbeat_interval_ms=SESSION_LIMIT_MS // 3,
@@ -144,6 +144,7 @@ class KafkaSubscription:
         except OffsetOutOfRangeError as error:
             raise PositionLost(frozenset(Place(*partition) for partition in error.args[0])) from error
         except NoOffsetForPartitionError:
+            await self._begin_at_log_start()
             return {}
         except KafkaError as error:
             await self._reconnect(error)
@@ -154,6 +155,21 @@ class KafkaSubscription:
             ]
             for partition, records in polled.items()
         }
+
+    async def _begin_at_log_start(self) -> None:
+        """A group without an offset begins where the log does. (The client could do that by itself, but then it would
+        also pass over a lost position in silence.)"""
+        if self._start != "committed":
+            return
+        try:
+            offsets = await self.committed(self._places)
+            new = frozenset(place for place, offset in offsets.items() if offset is None)
+            bounds = await self.bounds(new)
+        except LogUnavailable as error:
+            log.warning("the group's start waits for Kafka", group=self._group, error=str(error))
+            return
+        for place, (start, _) in bounds.items():
+            self.seek(place, start)
 
     async def _ready(self, timeout_ms: int) -> AIOKafkaConsumer | None:
         if self._connecting is None:
