@@ -15,15 +15,24 @@ from deploy.demo.traffic import Published, Sending
 REQUEST_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
 """Above any message of the demo, so that it is the broker that refuses."""
 UNACKNOWLEDGED_MAX = 500
+LOOK_SECONDS = 0.1
 
 
 class Publisher:
     """Sends in order, at most `rate` a second (0: as fast as the broker takes them)."""
 
-    def __init__(self, kafka: str, rate: float, on_published: Callable[[Published], None]) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        rate: float,
+        on_published: Callable[[Published], None],
+        has_started: Callable[[str], bool] = lambda process: True,
+    ) -> None:
+        """`has_started` tells whether a process is known to run; what must come after its start waits for that."""
         self._kafka = kafka
         self._rate = rate
         self._on_published = on_published
+        self._has_started = has_started
 
     async def run(self, sendings: Sequence[Sending]) -> None:
         """Returns when everything is acknowledged or refused."""
@@ -40,6 +49,7 @@ class Publisher:
         for number, sending in enumerate(sendings):
             if self._rate:
                 await asyncio.sleep(max(0.0, began + number / self._rate - loop.time()))
+            await self._wait_for_start(sending)
             if sending.expects == "refused":
                 await self._send_refused(sending)
                 continue
@@ -49,6 +59,12 @@ class Publisher:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 _raise_failures(done)
         await asyncio.gather(*waiting)
+
+    async def _wait_for_start(self, sending: Sending) -> None:
+        assert sending.process is not None or not sending.after_start
+        # The observer folds records and knows no events, so this looks again from time to time.
+        while sending.after_start and not self._has_started(sending.process or ""):  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _acknowledged(self, sending: Sending, future: asyncio.Future[object]) -> None:
         metadata = await future

@@ -44,6 +44,9 @@ class Run:
         settled = sum(phase in FINAL or phase == "stuck" for phase in self.seen.phases.values())
         return len(self.seen.started_ms) - settled
 
+    def has_started(self, process: str) -> bool:
+        return process in self.seen.phases
+
     def note(self, published: Published) -> None:
         self.published.append(published)
         if len(self.published) >= DISTURB_AT * len(self.sendings):
@@ -66,7 +69,8 @@ async def perform(
 ) -> Gathered:
     """`look` is called a few times a second. Comes back at rest, or when the time limit has passed."""
     async with _observed(endpoints.kafka, run.seen) as observer:
-        publishing = asyncio.create_task(Publisher(endpoints.kafka, rate, run.note).run(run.sendings))
+        publisher = Publisher(endpoints.kafka, rate, run.note, run.has_started)
+        publishing = asyncio.create_task(publisher.run(run.sendings))
         disturbing = asyncio.create_task(_disturb_midway(run, disturb))
         try:
             async with asyncio.timeout(limit_seconds):

@@ -44,6 +44,9 @@ class Sending:
     reason: str | None = None
     process: str | None = None
     message_id: str | None = None
+    after_start: bool = False
+    """Published once the process has started. It is on another topic than the start, and topics have no order among
+    them: it could be read first, when there is no such process yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class Published:
 
 
 def plan_traffic(orders: Sequence[PlannedOrder], seed: int) -> tuple[Sending, ...]:
-    """The orders in their order; a repeat or an attack on an order always comes after it."""
+    """The orders in their order; a repeat or an attack on an order always comes after it. What waits for a process to
+    start comes last, so that it holds nothing up."""
     chance = random.Random(f"{seed}/traffic")
     sendings = [_start(order.placed) for order in orders]
     if len(orders) >= 2:
@@ -68,11 +72,12 @@ def plan_traffic(orders: Sequence[PlannedOrder], seed: int) -> tuple[Sending, ..
     for number_of_kind, make in enumerate(_BAD):
         for turn in range(max(1, round(len(orders) * BAD_SHARE))):
             number = chance.randrange(len(orders))
-            serial = f"bad-{number_of_kind}-{turn}"
-            extras.append((_later(number, len(orders), chance), make(orders[number].placed, serial)))
+            bad = make(orders[number].placed, f"bad-{number_of_kind}-{turn}")
+            place = len(sendings) if bad.after_start else _later(number, len(orders), chance)
+            extras.append((place, bad))
     for place, extra in sorted(extras, key=lambda pair: pair[0], reverse=True):
         sendings.insert(place, extra)
-    return tuple(sendings)
+    return tuple(sorted(sendings, key=lambda sending: sending.after_start))
 
 
 def _later(number: int, count: int, chance: random.Random) -> int:
@@ -178,7 +183,7 @@ def _no_process(order: OrderPlaced, serial: str) -> Sending:
 def _not_awaited(order: OrderPlaced, serial: str) -> Sending:
     process = process_of(order.order_id)
     record = _answer(order, serial, process, f"{process}/charge/77")
-    return Sending("outcome nobody awaits", record, "ignored", "not-awaited", process)
+    return Sending("outcome nobody awaits", record, "ignored", "not-awaited", process, after_start=True)
 
 
 def _too_late(order: OrderPlaced, serial: str) -> Sending:

@@ -97,3 +97,10 @@ def test_traffic_holds_repeats_and_every_kind_of_bad_input() -> None:
         assert expected[kind] >= 1, kind
     assert max(len(sending.record.value) for sending in sendings) > TOO_LARGE_BYTES
     assert all(sending.record.key for sending in sendings)
+
+
+def test_what_must_come_after_a_start_on_another_topic_comes_last() -> None:
+    sendings = plan_traffic(plan_orders(BASKETS, 2_500, 7), 7)
+    waiting = [sending.name for sending in sendings if sending.after_start]
+    assert waiting == ["outcome nobody awaits"] * 2
+    assert [sending.name for sending in sendings[-2:]] == waiting
