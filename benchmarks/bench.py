@@ -10,6 +10,7 @@ import asyncio
 import json
 import multiprocessing
 import pstats
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -59,6 +60,7 @@ def _measure_raw(data: Path, orders: int) -> float:
     console.print(f"raw: the records of {orders:,} orders, carried by bare consumers and producers …")
     stack = _fresh(data, Settings())
     endpoints = stack.up(only=INFRASTRUCTURE)
+    _apply_topics(stack)
     spawn = multiprocessing.get_context("spawn")
     relays = [
         spawn.Process(target=raw.run_relay, args=(endpoints.kafka, which, SECONDS_MAX), daemon=True)
@@ -75,6 +77,11 @@ def _measure_raw(data: Path, orders: int) -> float:
             relay.join()
         stack.down()
         stack.erase()
+
+
+def _apply_topics(stack: Stack) -> None:
+    command = (sys.executable, "-m", "orchestrator.cli", "topics", "apply", "--endpoints", str(stack.site.endpoints))
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _measure_flow(data: Path, orders: int, profile: bool) -> tuple[FlowResult, FlowResult, dict[str, float]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -34,6 +34,7 @@ from orchestrator.runtime.clock import Clock
 from orchestrator.runtime.clock_ownership import ClockOwnership
 from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
 from orchestrator.runtime.group_start_kafka import commit_start
+from orchestrator.runtime.log import LogUnavailable
 from orchestrator.runtime.log_kafka import KafkaLog
 from orchestrator.runtime.metrics import Metrics
 from orchestrator.runtime.ownership import Ownership
@@ -43,11 +44,12 @@ from orchestrator.runtime.router import Router
 from orchestrator.runtime.rules import rules_of
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore, StoreRefused
-from orchestrator.runtime.topics_kafka import KafkaTopics
+from orchestrator.runtime.topics_kafka import start_problems
 from orchestrator.sagas import all_sagas
 from orchestrator.verify import read_handlers, verify_sagas
 
 log = structlog.get_logger("orchestrator")
+Found = TypeVar("Found")
 ROLES = ("router", "engine", "clock")
 PROCESSES_GAUGE_S = 5.0
 """How often the gauge of processes by saga and phase is renewed."""
@@ -121,15 +123,13 @@ async def _run(settings: Settings) -> None:
         )
         stack.enter_context(server)
         log.info("starting", roles=sorted(settings.roles), operations=server.url)
-        await _check_topics(settings, book, readiness)
-        await commit_start(settings.kafka, ENGINE_GROUP, INBOX)
         store = RedisStore(settings.redis_url)
         stack.push_async_callback(store.close)
-        await _patiently(store.check, readiness, "redis", stopping)
-        program = _Program(settings, book, metrics, readiness, store)
-        await program.open(stack)
-        readiness.set("start", None)
-        await program.run(stopping)
+        if await _unless_stopped(_prepare(settings, book, readiness, store), stopping):
+            program = _Program(settings, book, metrics, readiness, store)
+            await program.open(stack)
+            readiness.set("start", None)
+            await program.run(stopping)
     log.info("stopped")
 
 
@@ -148,40 +148,41 @@ def needed_topics(book: SagaBook) -> tuple[TopicSpec, ...]:
     return (*domain_topics(tuple(sorted(book.contexts))), *orchestrator_topics())
 
 
-async def _check_topics(settings: Settings, book: SagaBook, readiness: Readiness) -> None:
-    """Raises Refused."""
+async def _prepare(settings: Settings, book: SagaBook, readiness: Readiness, store: RedisStore) -> None:
+    """Wait until Kafka and Redis are there, and check them. Raises Refused or StoreRefused if they are not fit."""
+    problems = await _patiently(lambda: start_problems(settings.kafka, needed_topics(book)), readiness, "kafka")
+    if problems:
+        raise Refused("; ".join(problems))
+    await commit_start(settings.kafka, ENGINE_GROUP, INBOX)
+    await _patiently(store.check, readiness, "redis")
 
-    async def check() -> tuple[str, ...]:
-        async with KafkaTopics(settings.kafka) as topics:
-            return await topics.check(needed_topics(book))
 
+async def _unless_stopped(work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> bool:
+    """Do the work, but not longer than until asked to stop; False: it was given up. Raises what the work raises."""
+    task, asked = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    await asyncio.wait((task, asked), return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+    task.result()
+    return True
+
+
+async def _patiently(check: Callable[[], Coroutine[Any, Any, Found]], readiness: Readiness, name: str) -> Found:
+    """Wait out a log or a store that is away. What the check raises else is raised."""
     backoff = Backoff()
     while True:
         try:
-            problems = await check()
-            break
-        except OSError as error:
-            readiness.set("kafka", f"Kafka at {settings.kafka} is away: {error}")
-            await asyncio.sleep(backoff.next_s())
-    readiness.set("kafka", None)
-    if problems:
-        raise Refused("; ".join(problems))
-
-
-async def _patiently(
-    check: Callable[[], Coroutine[Any, Any, None]], readiness: Readiness, name: str, stopping: asyncio.Event
-) -> None:
-    """Wait out a store that is away. What it raises else is raised."""
-    backoff = Backoff()
-    while not stopping.is_set():
-        try:
-            await check()
-        except StoreUnavailable as error:
-            readiness.set(name, f"the store is away: {error}")
+            found = await check()
+        except (LogUnavailable, StoreUnavailable) as error:
+            log.warning("waits", for_=name, error=str(error))
+            readiness.set(name, f"{name} is away: {error}")
             await asyncio.sleep(backoff.next_s())
             continue
-        break
-    readiness.set(name, None)
+        readiness.set(name, None)
+        return found
 
 
 class _Program:

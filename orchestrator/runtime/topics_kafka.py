@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from contracts.topics import RETENTION_MS, TopicSpec
+from orchestrator.runtime.log import LogUnavailable
 
 REPLICAS_WANTED = 3
 """Copies of each partition, where the cluster has as many brokers."""
@@ -48,6 +50,7 @@ class KafkaTopics:
     """One admin connection; use as `async with`."""
 
     def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
 
     async def __aenter__(self) -> KafkaTopics:
@@ -106,6 +109,22 @@ class KafkaTopics:
                 reason = next((text for text in detail if text), for_code(code).__name__)
                 raise TopicsFailed(f"topic {name} could not be created: {reason}")
         await self._wait_for_leaders(specs)
+        await self._wait_until_served(specs)
+
+    async def _wait_until_served(self, specs: Sequence[TopicSpec]) -> None:
+        """A leader is named before its broker serves the partition; until then every client is told to look for another
+        leader. A broker that tells the end of a partition serves it."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(spec.name, number) for spec in specs for number in range(spec.partitions)]
+            consumer.assign(partitions)
+            async with asyncio.timeout(LEADERS_WAIT_S):
+                await consumer.end_offsets(partitions)
+        except (KafkaError, TimeoutError) as error:
+            raise TopicsFailed(f"the new topics are not served after {LEADERS_WAIT_S:.0f} s: {error!r}") from error
+        finally:
+            await consumer.stop()
 
     async def _wait_for_leaders(self, specs: Sequence[TopicSpec]) -> None:
         """A client that meets a partition without a leader retries for long: let it meet none."""
@@ -142,6 +161,15 @@ class KafkaTopics:
                 if code == 0:
                     found[name] = {entry[0]: entry[1] for entry in entries}
         return found
+
+
+async def start_problems(bootstrap: str, specs: Sequence[TopicSpec]) -> tuple[str, ...]:
+    """What `KafkaTopics.check` finds, for a program that starts. Raises LogUnavailable if the broker is away."""
+    try:
+        async with KafkaTopics(bootstrap) as topics:
+            return await topics.check(specs)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogUnavailable(f"Kafka at {bootstrap} is away: {error!r}") from error
 
 
 def topic_problems(spec: TopicSpec, partitions: int, settings: Mapping[str, str]) -> Iterator[str]:
