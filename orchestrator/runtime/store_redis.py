@@ -14,7 +14,9 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, cast
 
-from redis.asyncio import Redis, RedisCluster
+import hiredis
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, RedisError
@@ -56,6 +58,43 @@ class StoreRefused(RuntimeError):
     """This Redis cannot be trusted with state; the message says which setting is wrong."""
 
 
+class _Packed:
+    """Packs commands with hiredis. redis-py's asyncio connections do it in Python, at five times the cost: measured, a
+    tenth of the whole orchestrator's processor time."""
+
+    def pack_command(self, *arguments: Any) -> list[bytes]:
+        """`SCRIPT LOAD` and the like are two words on the wire."""
+        if " " in arguments[0]:
+            arguments = (*arguments[0].split(), *arguments[1:])
+        return [hiredis.pack_command(arguments)]
+
+
+class _PackedTcp(_Packed, Connection):
+    pass
+
+
+class _PackedSsl(_Packed, SSLConnection):
+    pass
+
+
+class _PackedUnix(_Packed, UnixDomainSocketConnection):
+    pass
+
+
+_PACKED: dict[type[Any], type[Any]] = {
+    Connection: _PackedTcp,
+    SSLConnection: _PackedSsl,
+    UnixDomainSocketConnection: _PackedUnix,
+}
+
+
+def open_client(url: str, options: Mapping[str, Any]) -> Redis:
+    """A client whose connections pack with hiredis. `options`: as of a redis-py connection pool."""
+    pool: ConnectionPool = ConnectionPool.from_url(url, **options)
+    pool.connection_class = _PACKED[pool.connection_class]
+    return Redis.from_pool(pool)
+
+
 class _Script:
     def __init__(self, name: str) -> None:
         self.text = files("orchestrator.runtime").joinpath(name).read_text()
@@ -72,7 +111,7 @@ class RedisStore:
             "socket_connect_timeout": CALL_LIMIT_S,
             "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES),
         }
-        self._client: Redis | None = None if cluster else Redis.from_url(url, **options)
+        self._client: Redis | None = None if cluster else open_client(url, options)
         self._cluster: RedisCluster | None = RedisCluster.from_url(url, **options) if cluster else None
         self._lanes = asyncio.Semaphore(CLUSTER_CALLS_MAX)
         self._checkpoint = _Script("checkpoint.lua")
