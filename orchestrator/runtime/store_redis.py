@@ -59,13 +59,14 @@ class StoreRefused(RuntimeError):
 
 
 class _Packed:
-    """Packs commands with hiredis. redis-py's asyncio connections do it in Python, at five times the cost: measured, a
-    tenth of the whole orchestrator's processor time."""
+    """Packs commands with hiredis. redis-py's asyncio connections do it in Python: measured, 18 us instead of 4 for a
+    checkpoint of three processes, which was 8 % of the orchestrator's processor time."""
 
     def pack_command(self, *arguments: Any) -> list[bytes]:
         """`SCRIPT LOAD` and the like are two words on the wire."""
-        if " " in arguments[0]:
-            arguments = (*arguments[0].split(), *arguments[1:])
+        first = arguments[0]
+        if isinstance(first, str) and " " in first:
+            arguments = (*first.split(), *arguments[1:])
         return [hiredis.pack_command(arguments)]
 
 
