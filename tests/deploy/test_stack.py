@@ -137,6 +137,8 @@ def test_the_command_line(infrastructure: Stack, tmp_path: Path) -> None:
 
 @pytest.mark.stack
 def test_an_interrupted_up_leaves_nothing_running(stack: Stack) -> None:
+    # A shell that runs the tests in the background has them ignore SIGINT, and a child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "deploy.local", "up", "--only", "redis-services kafka", "--data"]
     starting = subprocess.Popen([*command, str(stack.site.data)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     give_up = time.monotonic() + 30
