@@ -55,7 +55,7 @@ def _address(turn: Turn, causation: str | None) -> Address | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= NUMBER_LENGTH_MAX) or digits[0] == "0":
         return None  # not as we write numbers: no id of ours
     is_undo = path.endswith("/undo")
-    node = turn.plan.by_key.get(path.removesuffix("/undo"))
+    node = turn.plan.find(path.removesuffix("/undo"))
     if node is None or not isinstance(node.block, CommandStep):
         return None
     number = int(digits)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
 
 from contracts.message import Message
 from orchestrator.engine.plan import Slot
-from orchestrator.engine.process import Outcome, Start, StepState
-from orchestrator.language.injection import Ending
 
+if TYPE_CHECKING:
+    from orchestrator.engine.captured import Captured
+
+Model = TypeVar("Model", bound=BaseModel)
 PARSED_MAX = 4_096
 """Parsed payloads kept: one order's payload is wanted by several builders, in several decisions."""
 PARSED_BYTES_MAX = 16 * 1024
@@ -41,7 +46,7 @@ class Built:
     data: bytes
 
 
-def parse_payload(model: type[Message], data: bytes) -> Message:
+def parse_payload(model: type[Model], data: bytes) -> Model:
     """Raises PayloadInvalid, whatever a contract's own validators raise."""
     try:
         return _parse_small(model, data) if len(data) <= PARSED_BYTES_MAX else model.model_validate_json(data)
@@ -50,36 +55,39 @@ def parse_payload(model: type[Message], data: bytes) -> Message:
 
 
 @lru_cache(maxsize=PARSED_MAX)
-def _parse_small(model: type[Message], data: bytes) -> Message:
+def _parse_small(model: type[Any], data: bytes) -> Any:
     return model.model_validate_json(data)
 
 
-def build(
-    builder: Any,
-    makes: type[Message],
-    slots: tuple[Slot, ...],
-    start: Start,
-    steps: dict[str, StepState],
-    ending: Ending | None,
-    own: dict[str, Outcome | None],
-) -> Built:
-    """Call `builder`. `own` overrides what steps have captured (an undo of one try sees that try's outcome).
+def build(builder: Callable[..., Any], makes: type[Message], slots: tuple[Slot, ...], captured: Captured) -> Built:
+    """The message that `builder` makes.
 
     Raises:
         BuilderFailed: with what the builder did wrong, in one line.
     """
+    made = evaluate(builder, makes, slots, captured)
     try:
-        arguments = {slot.parameter: _value(slot, start, steps, ending, own) for slot in slots}
-        made = builder(**arguments)
-        if type(made) is not makes:
-            raise BuilderFailed(f"{builder.__name__} made {type(made).__name__}, but declares {makes.__name__}")
         built = Built(made.key, made.to_json())
         built.key.encode()
-    except BuilderFailed:
-        raise
     except Exception as error:
-        raise BuilderFailed(f"{builder.__name__} raised {_said(error)}") from error
+        raise BuilderFailed(f"what {builder.__name__} made cannot be sent: {_said(error)}") from error
     return built
+
+
+def evaluate(function: Callable[..., Any], returns: type[Any], slots: tuple[Slot, ...], captured: Captured) -> Any:
+    """What a saga author's function returns: a value of exactly the class `returns`.
+
+    Raises:
+        BuilderFailed: it raised, returned something else, or lacks what it wants.
+    """
+    arguments = {slot.parameter: captured.value(slot) for slot in slots}
+    try:
+        made = function(**arguments)
+    except Exception as error:
+        raise BuilderFailed(f"{function.__name__} raised {_said(error)}") from error
+    if type(made) is not returns:
+        raise BuilderFailed(f"{function.__name__} returned {type(made).__name__}, but declares {returns.__name__}")
+    return made
 
 
 def _said(error: Exception) -> str:
@@ -88,38 +96,3 @@ def _said(error: Exception) -> str:
         return f"{type(error).__name__}: {error}".replace("\n", " ")
     except Exception:  # noqa: BLE001 - whatever an author's __str__ does, the process is stuck and the shard goes on
         return type(error).__name__
-
-
-def _value(
-    slot: Slot, start: Start, steps: dict[str, StepState], ending: Ending | None, own: dict[str, Outcome | None]
-) -> object:
-    if slot.kind == "ending":
-        return ending
-    if slot.kind == "start":
-        return _parsed(slot.wants, start.data)
-    captured = [outcome for name in slot.steps for outcome in _captured(name, steps, own) if _is(outcome, slot.wants)]
-    if len(captured) == 1:
-        return _parsed(slot.wants, captured[0].data)
-    if not captured and slot.optional:
-        return None
-    found = "nothing has captured it" if not captured else "several steps have captured it"
-    raise BuilderFailed(f"parameter {slot.parameter!r} wants {slot.wants.type}, but {found}")
-
-
-def _captured(name: str, steps: dict[str, StepState], own: dict[str, Outcome | None]) -> list[Outcome]:
-    if name in own:
-        outcome = own[name]
-        return [] if outcome is None else [outcome]
-    state = steps.get(name)
-    return [] if state is None else [outcome for outcome in (state.outcome, state.refusal) if outcome is not None]
-
-
-def _is(outcome: Outcome, wants: type[Message]) -> bool:
-    return outcome.type == wants.type
-
-
-def _parsed(model: type[Message], data: bytes) -> Message:
-    try:
-        return parse_payload(model, data)
-    except PayloadInvalid as error:
-        raise BuilderFailed(f"a captured {model.type} does not fit its contract any more: {error}") from error

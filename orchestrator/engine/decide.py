@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from contracts.ids import fingerprint
 from contracts.process import OperatorAction, Phase, TimerFired
 from orchestrator.engine.answers import answer
-from orchestrator.engine.blocks import command, undo
+from orchestrator.engine.blocks import command, sleep, undo
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Alert, Decision, Reason
@@ -139,10 +139,13 @@ def _deadline(turn: Turn) -> None:
 
 
 def _step_timer(turn: Turn, timer_id: str) -> None:
-    """Timer ids: `<step>/silence`, `<step>/retry`, `<step>/undo/<n>/silence`, `<step>/undo/<n>/retry`."""
+    """Timer ids: `<path>/silence`, `.../retry`, `.../wake`, `<path>/undo/<n>/silence`, `.../undo/<n>/retry`."""
     parts = timer_id.split("/")
-    node, kind = turn.plan.by_key[parts[0]], parts[-1]
-    if len(parts) == 2:
+    node, kind = turn.plan.find(parts[0]), parts[-1]
+    assert node is not None, "a timer has a place in the saga"
+    if kind == "wake":
+        sleep.on_wake(turn, node)
+    elif len(parts) == 2:
         (command.on_silence if kind == "silence" else command.on_retry_due)(turn, node)
     else:
         (undo.on_silence if kind == "silence" else undo.on_retry_due)(turn, node, int(parts[2]))

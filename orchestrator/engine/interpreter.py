@@ -5,13 +5,25 @@ from __future__ import annotations
 from typing import Protocol
 
 from contracts.process import Phase
-from orchestrator.engine.blocks import command, emit, parallel, pivot, sequence
+from orchestrator.engine.blocks import (
+    choice,
+    command,
+    emit,
+    fallback,
+    for_each,
+    parallel,
+    pivot,
+    repeat,
+    sequence,
+    sleep,
+)
 from orchestrator.engine.blocks.undo import has_open_job
 from orchestrator.engine.decision import Measure
 from orchestrator.engine.plan import Node
 from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
 from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
+from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 
 MOVES_MAX = 100_000
 """Moves of one turn; more would be a block that calls itself."""
@@ -31,6 +43,11 @@ class Transitions(Protocol):
 TRANSITIONS: dict[type[Block], Transitions] = {
     Sequence: sequence,
     Parallel: parallel,
+    Choice: choice,
+    ForEach: for_each,
+    Repeat: repeat,
+    Fallback: fallback,
+    Sleep: sleep,
     CommandStep: command,
     Pivot: pivot,
     Emit: emit,
@@ -57,6 +74,9 @@ def _move(turn: Turn, move: Move, node: Node) -> None:
             transitions.start(turn, node)
     elif move == "undo":
         transitions.undo(turn, node)
+    elif move == "failed":
+        assert parent is not None, "only an alternative is given up"
+        fallback.child_failed(turn, parent, node)
     elif parent is None:
         _root_finished(turn, node, "done" if move == "done" else "undone")
     elif move == "done":
@@ -91,8 +111,8 @@ def _approach_end(turn: Turn) -> bool:
 
 
 def _owes(turn: Turn) -> bool:
-    """No process ends with an undo still open."""
-    return any(has_open_job(step) for step in turn.steps.values())
+    """No process ends with an undo still open, nor while an abandoned alternative is being undone."""
+    return any(has_open_job(step) or (step.undoing and not step.undone) for step in turn.steps.values())
 
 
 def _end(turn: Turn, phase: Phase) -> None:

@@ -9,12 +9,14 @@ from pydantic import ValidationError
 
 from contracts.message import Command
 from contracts.process import OperatorAction
-from orchestrator.engine.blocks import command, emit, undo
+from orchestrator.engine.blocks import choice, command, repeat, undo
 from orchestrator.engine.decision import Reason
+from orchestrator.engine.interpreter import TRANSITIONS
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import Cause, Outcome
+from orchestrator.engine.process import Cause, NodeState, Outcome
 from orchestrator.engine.turn import Turn
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Emit
+from orchestrator.language.flow import Repeat
 
 UNDO_SUFFIX = "/undo"
 
@@ -66,7 +68,9 @@ def current_number(turn: Turn, address: str) -> int:
 
 
 def _node(turn: Turn, address: str) -> Node:
-    return turn.plan.by_key[address.removesuffix(UNDO_SUFFIX)]
+    node = turn.plan.find(address.removesuffix(UNDO_SUFFIX))
+    assert node is not None, "what is stuck has a place in the saga"
+    return node
 
 
 def _retry(turn: Turn, address: str) -> Reason | None:
@@ -75,7 +79,10 @@ def _retry(turn: Turn, address: str) -> Reason | None:
         return None if undo.retry_stuck(turn, node) else "nothing-to-retry"
     if not isinstance(node.block, CommandStep):
         turn.unblock(address)
-        emit.start(turn, node)
+        if isinstance(node.block, Repeat) and node.key in turn.nodes:
+            repeat.judge_again(turn, node)
+        else:
+            TRANSITIONS[type(node.block)].start(turn, node)
         return None
     state = turn.step(node)
     turn.unblock(address)
@@ -94,7 +101,11 @@ def _skip(turn: Turn, address: str, action: OperatorAction) -> Reason | None:
         return None
     if not isinstance(node.block, CommandStep):
         turn.unblock(address)
-        turn.change(node, status="skipped")
+        if isinstance(node.block, Emit):
+            turn.change(node, status="skipped")
+        else:
+            turn.nodes[node.key] = turn.nodes.get(node.key) or NodeState(status="done", count=choice.NONE)
+            turn.change_node(node, status="done")
         turn.done(node)
         return None
     if turn.step(node).undoing:
@@ -112,7 +123,7 @@ def _skip_step(turn: Turn, node: Node, action: OperatorAction) -> Reason | None:
         outcome = given_outcome(node.makes, action.outcome_type, action.outcome)
         if outcome is None:
             return "outcome-invalid"
-    elif node.key in turn.plan.demanded:
+    elif node.name in turn.plan.demanded:
         return "outcome-needed"
     turn.unblock(node.key)
     turn.change(node, status="skipped", outcome=outcome, record=None)

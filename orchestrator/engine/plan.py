@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from contracts.message import Command, Event, Message
-from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Sequence
+from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.flow import Choice, ForEach, Repeat, Sleep
 from orchestrator.language.injection import Ending
 from orchestrator.language.saga import Saga
-from orchestrator.language.signature import Parameter, read_signature
+from orchestrator.language.signature import Parameter, read_element, read_parameters, read_signature
+
+_Place = tuple[int, str, Block, int | None, int, tuple[int, ...]]
+"""The first fields of a Node."""
+LOOPS = (ForEach, Repeat)
 
 
 class PlanError(ValueError):
@@ -22,16 +29,21 @@ class Slot:
     """One injected parameter: where its value comes from."""
 
     parameter: str
-    kind: Literal["start", "outcome", "ending"]
-    wants: type[Message]
+    kind: Literal["start", "outcome", "ending", "element"]
+    wants: type[BaseModel]
     optional: bool
     steps: tuple[str, ...] = ()
-    """For outcomes: the steps that may have captured it."""
+    """For outcomes: the steps that may have captured it. For an element: the loop that it is of."""
+    many: bool = False
+    """All that the steps inside a `for_each` have captured, in element order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One block in its place. `key` names its state: a step's name, or `#<number>` for a block without one."""
+    """One block in its place. `key` names its state: `scope`, then the block's name, or `#<number>` if it has none.
+
+    `scope` is empty, or names the enclosing loops with their element or round: `ship[3].` (DESIGN section 3).
+    """
 
     number: int
     key: str
@@ -42,8 +54,22 @@ class Node:
     children: tuple[int, ...]
     makes: type[Message] | None = None
     slots: tuple[Slot, ...] = ()
+    """Of its builder, predicate or list of elements."""
+    branch_slots: tuple[tuple[Slot, ...], ...] = ()
+    """Of a choice's predicates, in order; empty for `otherwise`."""
     undo_makes: type[Message] | None = None
     undo_slots: tuple[Slot, ...] = ()
+    scope: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key without elements and rounds: fit for a metric's label."""
+        return self.key[len(self.scope) :]
+
+    @property
+    def index(self) -> int:
+        """The element or round of the innermost enclosing loop."""
+        return int(self.scope[self.scope.rindex("[") + 1 : -2])
 
 
 @dataclass(frozen=True)
@@ -58,6 +84,30 @@ class Plan:
     @property
     def body_root(self) -> int:
         return 0
+
+    def at(self, number: int, scope: str) -> Node:
+        """The node as it stands in a scope."""
+        node = self.nodes[number]
+        return replace(node, scope=scope, key=scope + node.key) if scope else node
+
+    def find(self, path: str) -> Node | None:
+        """The node of a step path, such as `charge` or `ship[3].dispatch`; None if the saga has no such place."""
+        scope, _, name = path.rpartition(".")
+        node = self.by_key.get(name)
+        if node is None or tuple(part.partition("[")[0] for part in scope.split(".") if part) != self.loops(node):
+            return None
+        return self.at(node.number, f"{scope}." if scope else "")
+
+    def loops(self, node: Node) -> tuple[str, ...]:
+        """Names of the loops around a node, the outermost first."""
+        found: list[str] = []
+        parent = node.parent
+        while parent is not None:
+            around = self.nodes[parent]
+            if isinstance(around.block, LOOPS):
+                found.append(around.name)
+            parent = around.parent
+        return tuple(reversed(found))
 
     def in_body(self, node: Node) -> bool:
         return self.cancelled_root is None or node.number < self.cancelled_root
@@ -92,54 +142,77 @@ class _Compiler:
         self._saga = saga
         self._producers = producers
         self.nodes: list[Node | None] = []
+        self._elements: list[tuple[type[BaseModel], str]] = []
+        """Element type and name of the `for_each` blocks around the one that is being compiled, the outermost first."""
 
     def add(self, block: Block, parent: int | None, position: int) -> int:
         number = len(self.nodes)
         self.nodes.append(None)  # its children are numbered after it, and it must name them
         children: tuple[int, ...] = ()
-        if isinstance(block, Sequence | Parallel):
-            children = tuple(self.add(child, number, place) for place, child in enumerate(block.children))
+        inside = children_of(block)
+        if inside:
+            if isinstance(block, ForEach):
+                self._elements.append((read_element(block.items), block.name))
+            children = tuple(self.add(child, number, place) for place, child in enumerate(inside))
+            if isinstance(block, ForEach):
+                self._elements.pop()
         self.nodes[number] = self._node(number, block, parent, position, children)
         return number
 
     def _node(self, number: int, block: Block, parent: int | None, position: int, children: tuple[int, ...]) -> Node:
+        place = (number, block.name if isinstance(block, Named) else f"#{number}", block, parent, position, children)
+        if isinstance(block, ForEach | Repeat | Sleep):
+            function = block.items if isinstance(block, ForEach) else block.until
+            return Node(*place, slots=() if function is None else self._slots(place[1], function))
+        if isinstance(block, Choice):
+            predicates = (branch.predicate for branch in block.branches)
+            slots = tuple(() if one is None else self._slots(place[1], one) for one in predicates)
+            return Node(*place, branch_slots=slots)
         if not isinstance(block, CommandStep | Emit):
-            return Node(number, f"#{number}", block, parent, position, children)
+            return Node(*place)
+        return self._step(place, block)
+
+    def _step(self, place: _Place, block: CommandStep | Emit) -> Node:
         made = read_signature(block.builder)
         if isinstance(block, Emit) and not issubclass(made.returns, Event):
             raise PlanError(f"emit {block.name}: its builder makes {made.returns.__name__}, which is not an event")
-        slots = tuple(self._slot(block, parameter, own=False) for parameter in made.parameters)
+        slots = self._slots(block.name, block.builder)
         if isinstance(block, Emit) or block.undo is None:
-            return Node(number, block.name, block, parent, position, children, made.returns, slots)
+            return Node(*place, made.returns, slots)
         undo = read_signature(block.undo.builder)
         if not issubclass(undo.returns, Command):
             raise PlanError(f"undo of {block.name}: its builder makes {undo.returns.__name__}, which is not a command")
-        undo_slots = tuple(self._slot(block, parameter, own=True) for parameter in undo.parameters)
-        return Node(
-            number, block.name, block, parent, position, children, made.returns, slots, undo.returns, undo_slots
-        )
+        undo_slots = tuple(self._slot(block.name, parameter, own=block.name) for parameter in undo.parameters)
+        return Node(*place, made.returns, slots, undo_makes=undo.returns, undo_slots=undo_slots)
 
-    def _slot(self, step: CommandStep | Emit, parameter: Parameter, *, own: bool) -> Slot:
-        """`own`: in an undo, the step's own outcome comes before another step's of the same type."""
+    def _slots(self, name: str, function: Callable[..., Any]) -> tuple[Slot, ...]:
+        return tuple(self._slot(name, parameter, own=None) for parameter in read_parameters(function))
+
+    def _slot(self, name: str, parameter: Parameter, *, own: str | None) -> Slot:
+        """`own`: in the undo of that step, its own outcome comes before another step's of the same type."""
         wants = parameter.wants
         if wants is Ending:
-            return Slot(parameter.name, "ending", Message, parameter.optional)
-        assert issubclass(wants, Message)
+            return Slot(parameter.name, "ending", BaseModel, parameter.optional)
+        assert issubclass(wants, BaseModel)
+        loop = next((loop for element, loop in reversed(self._elements) if element is wants), None)
+        if loop is not None and parameter.source in (None, loop):
+            return Slot(parameter.name, "element", wants, parameter.optional, (loop,))
         if wants is self._saga.starts_on and parameter.source is None:
             return Slot(parameter.name, "start", wants, parameter.optional)
-        steps = tuple(self._producers.get(wants, ()))
+        steps = tuple(self._producers.get(wants, ())) if issubclass(wants, Message) else ()
         if parameter.source is not None:
-            steps = tuple(name for name in steps if name == parameter.source)
-        elif own and step.name in steps:
-            steps = (step.name,)
+            steps = tuple(step for step in steps if step == parameter.source)
+        elif own in steps:
+            steps = (own,)
         if not steps:
-            raise PlanError(f"step {step.name}: nothing yields {wants.type} for parameter {parameter.name!r}")
-        return Slot(parameter.name, "outcome", wants, parameter.optional, steps)
+            what = wants.type if issubclass(wants, Message) else wants.__name__
+            raise PlanError(f"step {name}: nothing yields {what} for parameter {parameter.name!r}")
+        return Slot(parameter.name, "outcome", wants, parameter.optional, steps, parameter.many)
 
 
 def _demanded(nodes: tuple[Node, ...]) -> Iterator[str]:
     for node in nodes:
-        for slot in node.slots + node.undo_slots:
+        for slot in (*node.slots, *node.undo_slots, *(slot for slots in node.branch_slots for slot in slots)):
             own_undo = slot in node.undo_slots and slot.steps == (node.key,)
-            if slot.kind == "outcome" and not slot.optional and not own_undo:
+            if slot.kind == "outcome" and not slot.optional and not slot.many and not own_undo:
                 yield from slot.steps

@@ -95,11 +95,17 @@ class StepState(Struct, frozen=True):
     """What a blocked step's builder raised, or why the last try failed."""
 
 
-class NodeState(Struct, frozen=True, rename={"status": "s", "count": "c"}):
-    """State of a block without a name. `count`: children finished (in `sequence` also: the current child)."""
+class NodeState(Struct, frozen=True, rename={"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u"}):
+    """State of a block that is no step. What `count` counts, each block's file says."""
 
     status: NodeStatus
     count: int = 0
+    begun: int = 0
+    """Elements that were started (going forward) or are still to be undone (going backward)."""
+    items: tuple[bytes, ...] = ()
+    """The elements of a `for_each`, as JSON, fixed when it starts."""
+    undone: tuple[int, ...] = ()
+    """Alternatives of a `fallback` of which nothing is left."""
 
 
 class Start(Struct, frozen=True):

@@ -10,14 +10,16 @@ from typing import Literal
 
 import msgspec
 
+from orchestrator.engine.captured import Captured
 from orchestrator.engine.decision import Alert, Measure
 from orchestrator.engine.effects import Effect
 from orchestrator.engine.inputs import Input
-from orchestrator.engine.plan import Node, Plan
-from orchestrator.engine.process import Cause, NodeState, NodeStatus, Process, StepState
+from orchestrator.engine.plan import LOOPS, Node, Plan
+from orchestrator.engine.process import Cause, NodeState, NodeStatus, Outcome, Process, StepState
+from orchestrator.language.flow import Fallback
 from orchestrator.language.injection import Ending, EndingReason
 
-Move = Literal["start", "done", "undo", "undone"]
+Move = Literal["start", "done", "failed", "undo", "undone"]
 DEADLINE_TIMER = "deadline"
 
 
@@ -60,11 +62,28 @@ class Turn:
         self.queue.append(("undone", node))
 
     def fail(self, node: Node, reason: EndingReason, detail: str | None) -> None:
-        """A step cannot succeed: past the pivot a person must decide, before it everything is undone."""
-        if self.past_pivot or not self.plan.in_body(node):
+        """A block cannot succeed: the next alternative of a fallback around it, else past the pivot a person must
+        decide, else everything is undone."""
+        caught = self._abandoned_alternative(node)
+        if caught is not None:
+            self.notes.append(f"{node.key}: {detail or reason}; the next alternative is tried")
+            self.queue.append(("failed", caught))
+        elif self.past_pivot or not self.plan.in_body(node):
             self.block(node.key, reason)
         else:
             self.compensate(Cause(reason=reason, step=node.key, detail=detail))
+
+    def _abandoned_alternative(self, node: Node) -> Node | None:
+        """The alternative that `node` is in and that is given up, if a fallback around it has another one."""
+        child, parent = node, self.parent(node)
+        while parent is not None:
+            state = self.node_state(parent)
+            if isinstance(parent.block, Fallback) and state is not None and state.status == "running":
+                last = len(parent.children) - 1
+                if child.position == state.count and child.position < last:
+                    return child
+            child, parent = parent, self.parent(parent)
+        return None
 
     def compensate(self, cause: Cause) -> None:
         """Begin to undo the whole body; only the first cause counts."""
@@ -101,6 +120,16 @@ class Turn:
     def set_node(self, node: Node, status: NodeStatus, count: int = 0) -> None:
         self.nodes[node.key] = NodeState(status=status, count=count)
 
+    def change_node(self, node: Node, **changes: object) -> NodeState:
+        """Replace fields of a block's state; returns the new one."""
+        state = msgspec.structs.replace(self.nodes[node.key], **changes)
+        self.nodes[node.key] = state
+        return state
+
+    def captured(self, node: Node, own: dict[str, Outcome | None] | None = None) -> Captured:
+        """What the functions of `node` are injected from. `own` overrides what steps have captured, by key."""
+        return Captured(self.plan, self.before.start, self.steps, self.nodes, self.ending(), node.scope, own or {})
+
     def ending(self) -> Ending | None:
         return None if self.cause is None else Ending(self.cause.reason, self.cause.step)
 
@@ -117,14 +146,24 @@ class Turn:
         self.notes.append(text)
 
     def parent(self, node: Node) -> Node | None:
-        return None if node.parent is None else self.plan.nodes[node.parent]
+        """The block around it, in the same scope; around a loop's body, the loop in its own."""
+        if node.parent is None:
+            return None
+        scope = node.scope
+        if isinstance(self.plan.nodes[node.parent].block, LOOPS):
+            scope = scope[: scope.rindex(self.plan.nodes[node.parent].name + "[")]
+        return self.plan.at(node.parent, scope)
 
     def child(self, node: Node, position: int) -> Node:
-        return self.plan.nodes[node.children[position]]
+        return self.plan.at(node.children[position], node.scope)
+
+    def round(self, node: Node, index: int) -> Node:
+        """A loop's body for one element or round, counted from 0."""
+        return self.plan.at(node.children[0], f"{node.key}[{index}].")
 
     def measure_step(self, node: Node, outcome: str) -> None:
         """Once per settled step: from its first send to now."""
         tries = self.step(node).tries
         if tries:
             took = self.now_ms - tries[0].sent_at_ms
-            self.measures.append(Measure("step", self.plan.saga.name, node.key, outcome, took))
+            self.measures.append(Measure("step", self.plan.saga.name, node.name, outcome, took))

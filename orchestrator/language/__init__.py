@@ -8,7 +8,6 @@ from orchestrator.language.blocks import (
     Block,
     CommandStep,
     Emit,
-    Location,
     Parallel,
     Pivot,
     Sequence,
@@ -19,7 +18,9 @@ from orchestrator.language.blocks import (
     pivot,
     sequence,
 )
+from orchestrator.language.flow import choice, fallback, for_each, otherwise, repeat, sleep, sleep_until, when
 from orchestrator.language.injection import Ending, From
+from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
 from orchestrator.language.saga import Saga, SagaError
 
@@ -39,9 +40,17 @@ __all__ = [
     "SagaError",
     "Sequence",
     "Undo",
+    "choice",
     "command",
     "emit",
+    "fallback",
+    "for_each",
+    "otherwise",
     "parallel",
     "pivot",
+    "repeat",
     "sequence",
+    "sleep",
+    "sleep_until",
+    "when",
 ]

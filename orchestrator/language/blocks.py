@@ -8,18 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from contracts.message import Command, Event
+from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
+from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry
 
 CommandBuilder = Callable[..., Command]
 EventBuilder = Callable[..., Event]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where in the source a block was written; findings of `verify` point there."""
-
-    file: str
-    line: int
 
 
 def _caller() -> Location:
@@ -75,7 +69,14 @@ class Emit:
     location: Location = field(compare=False)
 
 
-Block = Sequence | Parallel | CommandStep | Pivot | Emit
+Block = Sequence | Parallel | Choice | ForEach | Repeat | Fallback | CommandStep | Pivot | Emit | Sleep
+Loop = ForEach | Repeat
+Named = CommandStep | Emit | ForEach | Repeat | Sleep
+
+
+def children_of(block: Block) -> tuple[Block, ...]:
+    """The blocks inside, in the order they are written."""
+    return block.children if isinstance(block, Sequence | Parallel | Choice | ForEach | Repeat | Fallback) else ()
 
 
 def sequence(*blocks: Block) -> Sequence:

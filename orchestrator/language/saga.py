@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.message import Event
-from orchestrator.language.blocks import Block, CommandStep, Emit, Location, Parallel, Sequence
+from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.location import Location
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 STEP_NAME_PATTERN = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
@@ -59,7 +60,9 @@ class Saga:
         if not self.starts_on.type:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
         seen: set[str] = set()
-        for step in self.steps():
+        for step in self.blocks():
+            if not isinstance(step, Named):
+                continue
             if not STEP_NAME_PATTERN.match(step.name):
                 raise SagaError(f"saga {self.name}: step name {step.name!r} is not a name; give it one with name=")
             if step.name in seen:
@@ -67,18 +70,19 @@ class Saga:
             seen.add(step.name)
 
     def steps(self) -> Iterator[CommandStep | Emit]:
-        """All named steps, in the order they are written, those of `cancelled` last."""
-        yield from _steps(self.body)
+        """All steps, in the order they are written, those of `cancelled` last."""
+        for block in self.blocks():
+            if isinstance(block, CommandStep | Emit):
+                yield block
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, each before those inside it; those of `cancelled` last."""
+        yield from _blocks(self.body)
         if self.cancelled is not None:
-            yield from _steps(self.cancelled)
+            yield from _blocks(self.cancelled)
 
 
-def _steps(block: Block) -> Iterator[CommandStep | Emit]:
-    match block:
-        case Sequence(children=children) | Parallel(children=children):
-            for child in children:
-                yield from _steps(child)
-        case CommandStep() | Emit():
-            yield block
-        case _:
-            return
+def _blocks(block: Block) -> Iterator[Block]:
+    yield block
+    for child in children_of(block):
+        yield from _blocks(child)

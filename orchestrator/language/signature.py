@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from contracts.message import Message
 from orchestrator.language.injection import Ending, From
 
@@ -20,11 +22,14 @@ class SignatureError(TypeError):
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
-    wants: type[Message] | type[Ending]
+    wants: type[BaseModel] | type[Ending]
+    """A message, the `Ending`, or the element of an enclosing `for_each`."""
     optional: bool
     """`T | None`: None is injected where T has not been captured."""
     source: str | None
     """The step named by `From`."""
+    many: bool = False
+    """`tuple[T, ...]`: what the steps inside a `for_each` have yielded, in element order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +40,45 @@ class Signature:
 
 def read_signature(builder: Callable[..., Any]) -> Signature:
     """Raises SignatureError: a parameter or the return value has no usable annotation."""
-    name = getattr(builder, "__name__", repr(builder))
-    try:
-        hints = typing.get_type_hints(builder, include_extras=True)
-    except Exception as error:  # whatever an annotation's expression raises (noqa is not needed: re-raised)
-        raise SignatureError(f"{name}: its annotations cannot be evaluated: {error}") from error
+    name, hints = _hints(builder)
+    returns = hints.get("return")
+    if not (isinstance(returns, type) and issubclass(returns, Message) and returns.type):
+        raise SignatureError(f"{name}: its return type must be one message class, not {returns!r}")
+    return Signature(read_parameters(builder), returns)
+
+
+def read_parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """What a builder, or a predicate, asks for. Raises SignatureError."""
+    name, hints = _hints(function)
     parameters = []
-    for parameter in inspect.signature(builder).parameters.values():
+    for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise SignatureError(f"{name}: *args and **kwargs cannot be injected")
         if parameter.name not in hints:
             raise SignatureError(f"{name}: parameter {parameter.name!r} has no type")
         parameters.append(_parameter(name, parameter.name, hints[parameter.name]))
-    returns = hints.get("return")
-    if not (isinstance(returns, type) and issubclass(returns, Message) and returns.type):
-        raise SignatureError(f"{name}: its return type must be one message class, not {returns!r}")
-    return Signature(tuple(parameters), returns)
+    return tuple(parameters)
+
+
+def read_element(items: Callable[..., Any]) -> type[BaseModel]:
+    """The element type of a `for_each`: `items` is annotated `-> tuple[Element, ...]`. Raises SignatureError."""
+    name, hints = _hints(items)
+    returned = hints.get("return")
+    arguments = typing.get_args(returned)
+    if typing.get_origin(returned) is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        element = arguments[0]
+        if isinstance(element, type) and issubclass(element, BaseModel):
+            return element
+    raise SignatureError(f"{name}: its return type must be tuple[Element, ...] of a pydantic model, not {returned!r}")
+
+
+def _hints(builder: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
+    name = getattr(builder, "__name__", repr(builder))
+    try:
+        hints = typing.get_type_hints(builder, include_extras=True)
+    except Exception as error:  # whatever an annotation's expression raises (noqa is not needed: re-raised)
+        raise SignatureError(f"{name}: its annotations cannot be evaluated: {error}") from error
+    return name, hints
 
 
 def _parameter(builder: str, name: str, hint: Any) -> Parameter:
@@ -65,6 +93,9 @@ def _parameter(builder: str, name: str, hint: Any) -> Parameter:
         if len(members) != 1:
             raise SignatureError(f"{builder}: parameter {name!r} may be one type or that type or None, not {hint}")
         hint = members[0]
-    if hint is Ending or (isinstance(hint, type) and issubclass(hint, Message) and hint.type):
-        return Parameter(name, hint, optional, source)
+    many = typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (Ellipsis,)
+    if many:
+        hint = typing.get_args(hint)[0]
+    if hint is Ending or (isinstance(hint, type) and issubclass(hint, BaseModel)):
+        return Parameter(name, hint, optional, source, many)
     raise SignatureError(f"{builder}: parameter {name!r} has type {hint!r}, which no process can capture")

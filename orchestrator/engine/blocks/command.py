@@ -27,7 +27,7 @@ from orchestrator.language.blocks import CommandStep
 def start(turn: Turn, node: Node) -> None:
     block = _block(node)
     try:
-        made = build(block.builder, _makes(node), node.slots, turn.before.start, turn.steps, turn.ending(), {})
+        made = build(block.builder, _makes(node), node.slots, turn.captured(node))
         send_try(turn, node, made.key, made.data)
     except (BuilderFailed, EffectTooLarge) as error:
         _blocked(turn, node, error)

@@ -14,7 +14,7 @@ def start(turn: Turn, node: Node) -> None:
     event = node.makes
     assert isinstance(node.block, Emit) and event is not None and issubclass(event, Event)
     try:
-        made = build(node.block.builder, event, node.slots, turn.before.start, turn.steps, turn.ending(), {})
+        made = build(node.block.builder, event, node.slots, turn.captured(node))
         effect = emit_effect(
             event,
             made.key,

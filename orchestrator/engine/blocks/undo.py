@@ -108,7 +108,7 @@ def open_job(turn: Turn, node: Node, covers: tuple[str, ...], outcome: Outcome |
 def _build_and_send(turn: Turn, node: Node, place: int) -> None:
     undo, own = _undo(node), {node.key: turn.step(node).undos[place].outcome}
     try:
-        made = build(undo.builder, _makes(node), node.undo_slots, turn.before.start, turn.steps, turn.ending(), own)
+        made = build(undo.builder, _makes(node), node.undo_slots, turn.captured(node, own))
         _send(turn, node, place, made.key, made.data)
     except (BuilderFailed, EffectTooLarge) as error:
         turn.block(f"{node.key}/undo", str(error))
