@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 from contracts.message import Command, Message
-from orchestrator.language.blocks import Block, CommandStep, Emit, Location, Parallel, Pivot, Sequence
+from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
+from orchestrator.language.location import Location
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import Parameter, Signature, SignatureError, read_signature
 from orchestrator.verify.finding import Finding
