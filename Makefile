@@ -48,6 +48,7 @@ check: setup ## the gates that need nothing running
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+	@$(PY) -m orchestrator.cli verify
 	# Further gates go here, one line each.
 
 bench: setup ## steps per second beside the raw figure (ORDERS=20000, QUICK=1)

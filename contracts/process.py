@@ -66,11 +66,56 @@ class TimerFired(Event, type="orchestrator.timer-fired.v1"):
     due_ms: int = Field(ge=0, strict=True)
 
 
+class SignalSent(Event, type="orchestrator.signal.v1"):
+    """A signal to one process. `signal` is the name of its class; `payload` is what that class says."""
+
+    process_id: Text
+    signal: Text
+    payload: dict[str, Any] = Field(default_factory=dict)
+    sender: Text | None = None
+
+
+class ApprovalGiven(Event, type="orchestrator.approval.v1"):
+    """What a person decided at an approval. `step` is its path in the saga, `form` what the person filled in.
+
+    `roles`: those that the sender vouches for; without them, whoever may write to the inbox may decide.
+    """
+
+    process_id: Text
+    step: Text
+    decision: Literal["approve", "reject"]
+    form: dict[str, Any] | None = None
+    by: Text
+    roles: tuple[Text, ...] | None = None
+
+
+class ApprovalEscalated(Event, type="orchestrator.approval-escalated.v1"):
+    """Nobody with `role` has decided in time: `escalated_to` may decide as well. On `orchestrator.events`."""
+
+    process_id: Text
+    saga: Text
+    version: int = Field(ge=1, strict=True)
+    step: Text
+    role: Text
+    escalated_to: Text
+    at: UtcTime
+
+
+class CancelRequested(Event, type="orchestrator.cancel.v1"):
+    """A person calls a process off. Names no revision: it means the same whatever the process has done by then, up to
+    its point of no return."""
+
+    process_id: Text
+    operator: Text
+    note: str | None = Field(default=None, max_length=2_000)
+
+
 class OperatorAction(Event, type="orchestrator.operator-action.v1"):
     """What a person decided about a stuck process. `step`, `try_number` and `revision` are what that person saw:
     if the process has moved on, the action is ignored as stale.
 
     `outcome` (with `outcome_type`) stands in for the outcome of a skipped step that a later builder needs.
+    `correction` is the whole payload with which a command is tried again.
     """
 
     process_id: Text
@@ -82,3 +127,4 @@ class OperatorAction(Event, type="orchestrator.operator-action.v1"):
     note: str | None = Field(default=None, max_length=2_000)
     outcome_type: Text | None = None
     outcome: dict[str, Any] | None = None
+    correction: dict[str, Any] | None = None

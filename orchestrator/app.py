@@ -45,8 +45,9 @@ from orchestrator.runtime.rules import rules_of
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore, StoreRefused
 from orchestrator.runtime.topics_kafka import start_problems
-from orchestrator.sagas import all_sagas
+from orchestrator.sagas import FINGERPRINTS_FILE, all_sagas
 from orchestrator.verify import read_handlers, verify_sagas
+from orchestrator.verify.versions import FingerprintsError, check_versions, read_fingerprints
 
 log = structlog.get_logger("orchestrator")
 Found = TypeVar("Found")
@@ -134,9 +135,13 @@ async def _run(settings: Settings) -> None:
 
 
 def _verified_book() -> SagaBook:
-    """Raises Refused if `verify` has findings."""
+    """Raises Refused if `verify` has findings, or a version means something else than when it was recorded."""
     sagas = all_sagas()
-    findings = verify_sagas(sagas, read_handlers())
+    try:
+        recorded = read_fingerprints(FINGERPRINTS_FILE)
+    except FingerprintsError as error:
+        raise Refused(str(error)) from None
+    findings = (*verify_sagas(sagas, read_handlers()), *check_versions(sagas, recorded))
     if findings:
         lines = "\n".join(f"  {finding}" for finding in findings)
         raise Refused(f"the sagas have {len(findings)} findings (see `counterpoint verify`):\n{lines}")

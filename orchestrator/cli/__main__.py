@@ -14,7 +14,7 @@ from contracts.catalog import standard_catalog
 from orchestrator.cli.app import build_app
 from orchestrator.cli.connections_real import RealConnections
 from orchestrator.cli.surroundings import Surroundings
-from orchestrator.sagas import all_sagas
+from orchestrator.sagas import FINGERPRINTS_FILE, all_sagas
 
 
 def main() -> None:
@@ -30,6 +30,7 @@ def main() -> None:
         connections=RealConnections(),
         sagas=all_sagas(),
         catalog=standard_catalog(),
+        fingerprints=FINGERPRINTS_FILE,
     )
     build_app()(obj=around, prog_name="counterpoint")
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from orchestrator.cli import dead_letters, topics
+from orchestrator.cli import dead_letters, topics, versions
+from orchestrator.cli.draw import draw
 from orchestrator.cli.options import AsJson, EndpointsFile
 from orchestrator.cli.processes import list_processes, show
 from orchestrator.cli.publish import EXAMPLES, publish
 from orchestrator.cli.repair import compensate, retry, skip
 from orchestrator.cli.session import FailingGroup, Session
 from orchestrator.cli.surroundings import Surroundings
+from orchestrator.cli.tell import approve, cancel, reject, signal
+from orchestrator.cli.try_saga import EXAMPLES as TRY_EXAMPLES
+from orchestrator.cli.try_saga import try_saga
 from orchestrator.cli.verify import verify
 
 HELP = """
@@ -21,6 +25,7 @@ See, start and repair business processes.
   counterpoint show order-fulfilment:28023     the whole story of one process
   counterpoint retry order-fulfilment:28023    try its stuck step once more
   counterpoint publish orders.placed.v1 FILE   start one
+  counterpoint try order-fulfilment --start FILE   step through a saga in memory
 
 The stack is found by --endpoints, then $COUNTERPOINT_ENDPOINTS, then .local/endpoints.json.
 
@@ -44,9 +49,16 @@ def build_app() -> typer.Typer:
     app.command("retry")(retry)
     app.command("skip")(skip)
     app.command("compensate")(compensate)
+    app.command("cancel")(cancel)
+    app.command("signal")(signal)
+    app.command("approve")(approve)
+    app.command("reject")(reject)
     app.command("publish", help=EXAMPLES)(publish)
     app.add_typer(dead_letters.group, name="dead-letters")
     app.command("verify")(verify)
+    app.command("try", help=TRY_EXAMPLES)(try_saga)
+    app.command("draw")(draw)
+    app.add_typer(versions.group, name="versions")
     app.add_typer(topics.group, name="topics")
     return app
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from contracts.ids import partition_of
-from contracts.process import OperatorAction
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import DOMAIN_PARTITIONS, TopicSpec
 from operations.endpoints import Endpoints
 from orchestrator.cli.ports import Appended
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
+from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
-from orchestrator.runtime.readmodel import Query
+from orchestrator.runtime.readmodel import Query, VersionKey
 from orchestrator.runtime.topics_kafka import TopicsReport
 
-OnAction = Callable[[OperatorAction, str], Awaitable[None]]
+OnAction = Callable[[Any, str], Awaitable[None]]
+"""Takes any message of a person."""
 
 
 @dataclass(slots=True)
@@ -27,10 +30,14 @@ class MemoryConnections:
 
     states: dict[str, Process] = field(default_factory=dict)
     histories: dict[str, list[HistoryEntry]] = field(default_factory=dict)
-    actions: list[tuple[OperatorAction, str]] = field(default_factory=list)
+    actions: list[tuple[PersonsMessage, str]] = field(default_factory=list)
+    stamps: list[Stamp | None] = field(default_factory=list)
+    """Of the actions, in their order."""
     on_action: OnAction | None = None
     sent: list[OutgoingRecord] = field(default_factory=list)
     dead: list[IncomingRecord] = field(default_factory=list)
+    inputs: list[IncomingRecord] = field(default_factory=list)
+    """The retained inbox."""
     existing: set[str] = field(default_factory=set)
     problems: tuple[str, ...] = ()
     refused: tuple[RefusedShard, ...] = ()
@@ -50,6 +57,9 @@ class MemoryConnections:
         return self._open()
 
     def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
+        return self._open()
+
+    def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
         return self._open()
 
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
@@ -82,15 +92,21 @@ class MemoryConnections:
     async def history(self, process_id: str, start: int) -> Sequence[HistoryEntry]:
         return self.histories.get(process_id, [])[start:]
 
+    async def versions(self, sagas: Sequence[str] | None = None) -> Mapping[VersionKey, int]:
+        begun = [one for one in self.states.values() if one.phase != "early"]
+        wanted = [one for one in begun if sagas is None or one.saga in sagas]
+        return Counter(VersionKey(one.saga, one.version, one.phase) for one in wanted)
+
     async def refused_shards(self) -> Sequence[RefusedShard]:
         return self.refused
 
     # OperatorInbox.
 
-    async def append(self, action: OperatorAction, message_id: str) -> None:
-        self.actions.append((action, message_id))
+    async def append(self, message: PersonsMessage, message_id: str, stamp: Stamp | None = None) -> None:
+        self.actions.append((message, message_id))
+        self.stamps.append(stamp)
         if self.on_action is not None:
-            await self.on_action(action, message_id)
+            await self.on_action(message, message_id)
 
     # Sender.
 
@@ -115,6 +131,15 @@ class MemoryConnections:
     async def one(self, topic: str, partition: int, offset: int) -> IncomingRecord | None:
         wanted = (topic, partition, offset)
         return next((one for one in self.dead if (one.topic, one.partition, one.offset) == wanted), None)
+
+    # RetainedInbox.
+
+    def size(self) -> int:
+        return len(self.inputs)
+
+    async def batches(self) -> AsyncIterator[Sequence[IncomingRecord]]:
+        for one in self.inputs:
+            yield [one]
 
     # TopicKeeper.
 

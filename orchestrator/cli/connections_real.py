@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from contracts.process import OperatorAction
 from operations.endpoints import Endpoints
+from orchestrator.cli.inbox_kafka import KafkaRetained, open_retained
 from orchestrator.cli.letters_kafka import KafkaLetterBox, open_letters
 from orchestrator.cli.ports import OperatorInbox, ProcessReader, Sender, TopicKeeper
 from orchestrator.cli.sender_kafka import AWAY_ERRORS, KafkaSender, open_sender
-from orchestrator.runtime.inbox_writer import action_record
+from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp, input_record
 from orchestrator.runtime.readmodel import ReadModel
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore
@@ -32,6 +32,9 @@ class RealConnections:
     def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[KafkaLetterBox]:
         return open_letters(endpoints.kafka)
 
+    def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[KafkaRetained]:
+        return open_retained(endpoints.kafka)
+
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]:
         return KafkaTopics(endpoints.kafka)
 
@@ -43,8 +46,8 @@ class _Inbox:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
-    async def append(self, action: OperatorAction, message_id: str) -> None:
-        await self._sender.send((action_record(action, message_id),))
+    async def append(self, message: PersonsMessage, message_id: str, stamp: Stamp | None = None) -> None:
+        await self._sender.send((input_record(message, message_id, stamp),))
 
 
 @asynccontextmanager

@@ -5,19 +5,19 @@ Every method may raise OSError, TimeoutError, or its driver's own error: then th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from contracts.process import OperatorAction
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import TopicSpec
 from operations.endpoints import Endpoints
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
+from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
-from orchestrator.runtime.readmodel import Query
+from orchestrator.runtime.readmodel import Query, VersionKey
 from orchestrator.runtime.topics_kafka import TopicsReport
 
 
@@ -34,6 +34,10 @@ class ProcessReader(Protocol):
         """All entries from number `start` on, oldest first."""
         ...
 
+    async def versions(self, sagas: Sequence[str] | None = None) -> Mapping[VersionKey, int]:
+        """How many processes are kept, by saga, version and phase."""
+        ...
+
     async def refused_shards(self) -> Sequence[RefusedShard]:
         """Shards that do no work until a person has acted."""
         ...
@@ -42,8 +46,8 @@ class ProcessReader(Protocol):
 class OperatorInbox(Protocol):
     """The only way by which the command line changes a process."""
 
-    async def append(self, action: OperatorAction, message_id: str) -> None:
-        """Returns once the action is in the log, as the message `message_id`."""
+    async def append(self, message: PersonsMessage, message_id: str, stamp: Stamp | None = None) -> None:
+        """Returns once the message is in the log, as `message_id`."""
         ...
 
 
@@ -79,6 +83,18 @@ class LetterBox(Protocol):
         ...
 
 
+class RetainedInbox(Protocol):
+    """The inbox from its start to where it ended when it was opened. Reading leaves no trace."""
+
+    def size(self) -> int:
+        """Records, at most."""
+        ...
+
+    def batches(self) -> AsyncIterator[Sequence[IncomingRecord]]:
+        """All records, in no order across partitions."""
+        ...
+
+
 class TopicKeeper(Protocol):
     async def apply(self, specs: Sequence[TopicSpec], *, dry_run: bool) -> TopicsReport:
         """Create what is missing (not in a dry run), check the rest, and change nothing that exists."""
@@ -92,6 +108,7 @@ class Connections(Protocol):
     def inbox(self, endpoints: Endpoints) -> AbstractAsyncContextManager[OperatorInbox]: ...
     def sender(self, endpoints: Endpoints) -> AbstractAsyncContextManager[Sender]: ...
     def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[LetterBox]: ...
+    def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[RetainedInbox]: ...
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]: ...
 
     def means_away(self, error: Exception) -> bool:

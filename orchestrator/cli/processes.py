@@ -128,6 +128,9 @@ async def require_process(reader: ProcessReader, process_id: str) -> Process:
     if process is None:
         hint = "" if ":" in process_id else "; a process id is <saga>:<business key>, such as order-fulfilment:28023"
         raise NotFound(f"there is no process {process_id}{hint}")
+    if process.phase == "early":
+        kept = ", ".join(early.type for early in process.early) or "nothing any more"
+        raise NotFound(f"{process_id} has not started; kept for it: {kept}")
     return process
 
 

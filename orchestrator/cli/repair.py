@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from contracts.process import OperatorAction
-from orchestrator.cli.failures import Refused, StackAway, Usage
+from orchestrator.cli.awaiting import append_and_wait, report
+from orchestrator.cli.failures import Refused, Usage
 from orchestrator.cli.options import AsJson, EndpointsFile, ProcessId
-from orchestrator.cli.output import print_json, say, screen
-from orchestrator.cli.ports import ProcessReader
 from orchestrator.cli.processes import plan_of, read_process
-from orchestrator.cli.repair_plan import Action, GivenOutcome, Wish, plan_action
+from orchestrator.cli.repair_plan import GivenOutcome, Wish, plan_action
 from orchestrator.cli.session import Session, session_of
-from orchestrator.cli.story import explain
-from orchestrator.engine.history import HistoryEntry, entry_json
-from orchestrator.engine.process import Process
+from orchestrator.engine.history import HistoryEntry
 
-POLL_SECONDS = 0.1
 WAIT_SECONDS_MAX = 600.0
 
 Step = Annotated[
@@ -40,6 +34,15 @@ def retry(
     context: typer.Context,
     process_id: ProcessId,
     step: Step = None,
+    correct: Annotated[
+        Path | None,
+        typer.Option(
+            "--correct",
+            metavar="FILE|-",
+            allow_dash=True,
+            help="The command's whole payload, as JSON, instead of the one that was sent.",
+        ),
+    ] = None,
     note: Note = None,
     operator: Operator = None,
     yes: Yes = False,
@@ -54,9 +57,12 @@ def retry(
     Examples:
       counterpoint retry order-fulfilment:28023
       counterpoint retry order-fulfilment:28023 --step charge/undo --note "the provider is back"
+      counterpoint retry order-fulfilment:28023 --correct payload.json --note "the address was wrong"
     """
     session = session_of(context, endpoints, as_json)
-    _decide(session, "retry", process_id, step, note, operator, None, yes=yes, wait=0 if no_wait else wait)
+    given = None if correct is None else read_object(correct, "the correction")
+    wish = Wish("retry", step, operator or session.around.operator, note, None, given)
+    _decide(session, process_id, wish, yes=yes, wait=0 if no_wait else wait)
 
 
 def skip(
@@ -93,8 +99,9 @@ def skip(
     session = session_of(context, endpoints, as_json)
     if outcome is None and outcome_type is not None:
         raise Usage("--outcome-type says what --outcome is; give both")
-    given = None if outcome is None else GivenOutcome(_read_object(outcome), outcome_type)
-    _decide(session, "skip", process_id, step, note, operator, given, yes=yes, wait=0 if no_wait else wait)
+    given = None if outcome is None else GivenOutcome(read_object(outcome, "the outcome"), outcome_type)
+    wish = Wish("skip", step, operator or session.around.operator, note, given)
+    _decide(session, process_id, wish, yes=yes, wait=0 if no_wait else wait)
 
 
 def compensate(
@@ -115,113 +122,48 @@ def compensate(
       counterpoint compensate order-fulfilment:28023 --note "the customer has called it off"
     """
     session = session_of(context, endpoints, as_json)
-    _decide(session, "compensate", process_id, None, note, operator, None, yes=yes, wait=0 if no_wait else wait)
+    wish = Wish("compensate", None, operator or session.around.operator, note, None)
+    _decide(session, process_id, wish, yes=yes, wait=0 if no_wait else wait)
 
 
-def _decide(
-    session: Session,
-    action: Action,
-    process_id: str,
-    step: str | None,
-    note: str | None,
-    operator: str | None,
-    outcome: GivenOutcome | None,
-    *,
-    yes: bool,
-    wait: float,
-) -> None:
+def _decide(session: Session, process_id: str, wish: Wish, *, yes: bool, wait: float) -> None:
     process, _ = read_process(session, process_id)
     plan = plan_of(session, process)
     if plan is None:
         raise Refused(f"this build has no version {process.version} of {process.saga}; use the build that runs it")
-    message = plan_action(process, plan, Wish(action, step, operator or session.around.operator, note, outcome))
-    _confirm(session, message, yes)
-    entry = _append_and_wait(session, message, process, wait)
+    message = plan_action(process, plan, wish)
+    where = f" {message.step}, after try {message.try_number}," if message.step else ""
+    confirm(session, f"{message.action}{where} of {message.process_id}?", yes)
+    entry = append_and_wait(session, message, process.history_length, wait)
     _report(session, message, entry)
 
 
-def _confirm(session: Session, message: OperatorAction, yes: bool) -> None:
-    if yes or not session.around.interactive:
-        return
-    where = f" {message.step}, after try {message.try_number}," if message.step else ""
-    if not typer.confirm(f"{message.action}{where} of {message.process_id}?", err=True):
+def confirm(session: Session, question: str, yes: bool) -> None:
+    """Ask back, if there is somebody to ask. Raises Refused."""
+    if not yes and session.around.interactive and not typer.confirm(question, err=True):
         raise Refused("nothing was done")
 
 
-def _append_and_wait(session: Session, message: OperatorAction, process: Process, wait: float) -> HistoryEntry | None:
-    """None: it is in the log, and nobody waited for what comes of it."""
-    endpoints = session.kafka()
-    message_id = session.around.new_id()
-
-    async def work() -> HistoryEntry | None:
-        async with session.around.connections.inbox(endpoints) as inbox:
-            await inbox.append(message, message_id)
-        if wait == 0:
-            return None
-        async with session.around.connections.processes(endpoints) as reader:
-            return await _outcome(reader, message_id, process, wait)
-
-    return session.run(work, seconds=wait + 20)
-
-
-async def _outcome(reader: ProcessReader, message_id: str, process: Process, wait: float) -> HistoryEntry:
-    """Raises StackAway: nothing came of it in time."""
-    loop = asyncio.get_running_loop()
-    deadline, seen = loop.time() + wait, process.history_length
-    while True:
-        found, seen = _pick(await reader.history(process.id, seen), message_id, seen)
-        if found is not None:
-            return found
-        if loop.time() >= deadline:
-            raise StackAway(
-                f"the orchestrator has not taken it up within {wait:g} s (does it run?); it stays in the log: see"
-                f" counterpoint show {process.id}"
-            )
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def _pick(entries: Sequence[HistoryEntry], message_id: str, seen: int) -> tuple[HistoryEntry | None, int]:
-    found = next((entry for entry in entries if entry.id == message_id), None)
-    return found, seen + len(entries)
-
-
 def _report(session: Session, message: OperatorAction, entry: HistoryEntry | None) -> None:
-    result = None if entry is None else entry.result
-    if session.as_json:
-        print_json(
-            {
-                "process_id": message.process_id,
-                "action": message.action,
-                "step": message.step,
-                "try": message.try_number,
-                "revision": message.revision,
-                "operator": message.operator,
-                "result": result or "appended",
-                "reason": None if entry is None else entry.reason,
-                "phase": None if entry is None else entry.phase,
-                "entry": None if entry is None else entry_json(entry),
-            }
-        )
-    if entry is not None and entry.result == "ignored":
-        raise Refused(f"it was ignored, {explain(entry.reason or '')}")
-    if session.as_json:
-        return
-    if entry is None:
-        screen().print(f"{message.action} of {message.process_id} is in the log", markup=False, soft_wrap=True)
-        return
-    screen().print(f"applied; {message.process_id} is {entry.phase}", markup=False, soft_wrap=True)
-    for note in entry.notes:
-        say(f"  {note}", style="dim")
+    said: dict[str, object] = {
+        "process_id": message.process_id,
+        "action": message.action,
+        "step": message.step,
+        "try": message.try_number,
+        "revision": message.revision,
+        "operator": message.operator,
+    }
+    report(session, said, message.action, message.process_id, entry)
 
 
-def _read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path, what: str) -> dict[str, Any]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
         value = json.loads(text)
     except OSError as error:
         raise Usage(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise Refused(f"the outcome is not JSON: {error}") from None
+        raise Refused(f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise Refused("the outcome must be a JSON object")
+        raise Refused(f"{what} must be a JSON object")
     return value

@@ -6,14 +6,15 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contracts.message import Command
 from contracts.process import OperatorAction
 from orchestrator.cli.failures import Refused
-from orchestrator.engine.operator import UNDO_SUFFIX, given_outcome
+from orchestrator.engine.operator import CORRECTABLE, UNDO_SUFFIX, given_outcome, successes
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
+from orchestrator.language.waiting import captured_as
 
 Action = Literal["retry", "skip", "compensate"]
 
@@ -35,6 +36,7 @@ class Wish:
     operator: str
     note: str | None
     outcome: GivenOutcome | None
+    correction: dict[str, Any] | None = None
 
 
 def plan_action(process: Process, plan: Plan, wish: Wish) -> OperatorAction:
@@ -54,6 +56,9 @@ def plan_action(process: Process, plan: Plan, wish: Wish) -> OperatorAction:
     if wish.action == "skip":
         assert address is not None
         _check_skip(process, plan, address, wish.outcome)
+    if wish.correction is not None:
+        assert address is not None
+        _check_correction(process, plan, address, wish.correction)
     return OperatorAction(
         process_id=process.id,
         action=wish.action,
@@ -64,6 +69,7 @@ def plan_action(process: Process, plan: Plan, wish: Wish) -> OperatorAction:
         note=wish.note,
         outcome_type=wish.outcome.type if wish.outcome else None,
         outcome=wish.outcome.payload if wish.outcome else None,
+        correction=wish.correction,
     )
 
 
@@ -99,34 +105,54 @@ def _check_skip(process: Process, plan: Plan, address: str, given: GivenOutcome 
         return
     if not wanted:
         raise Refused(f"{address} has no outcome that could be given")
-    made = plan.by_key[address].makes
-    assert made is not None and issubclass(made, Command)
-    if given_outcome(made, given.type, given.payload) is None:
-        raise Refused(f"the outcome is no valid {given.type or ' or '.join(wanted)}", _field_errors(made, given))
+    allowed = _successes(plan, address)
+    if given_outcome(allowed, given.type, given.payload) is None:
+        raise Refused(f"the outcome is no valid {given.type or ' or '.join(wanted)}", _field_errors(allowed, given))
 
 
-def _field_errors(made: type[Command], given: GivenOutcome) -> tuple[str, ...]:
-    for event in made.succeeds:
-        if given.type in (None, event.type):
+def _check_correction(process: Process, plan: Plan, address: str, payload: dict[str, Any]) -> None:
+    node = plan.find(address)
+    if node is None or node.makes is None or not issubclass(node.makes, Command):
+        raise Refused(f"{address} has no payload that could be corrected")
+    state = process.steps.get(address)
+    if state is not None and (state.undoing or (state.tries and state.tries[-1].state not in CORRECTABLE)):
+        raise Refused(f"{address} has not been answered: what was sent may still be done; retry it as it was")
+    try:
+        node.makes.model_validate(payload)
+    except ValidationError as error:
+        raise Refused(f"the correction is no valid {node.makes.type}", field_errors(error)) from None
+
+
+def _field_errors(allowed: tuple[type[BaseModel], ...], given: GivenOutcome) -> tuple[str, ...]:
+    for model in allowed:
+        if given.type in (None, captured_as(model)):
             try:
-                event.model_validate(given.payload)
+                model.model_validate(given.payload)
             except ValidationError as error:
-                return tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    return (f"it must be one of {', '.join(event.type for event in made.succeeds)}",)
+                return field_errors(error)
+    return (f"it must be one of {', '.join(captured_as(model) for model in allowed)}",)
+
+
+def field_errors(error: ValidationError) -> tuple[str, ...]:
+    """One line for each field that does not fit."""
+    return tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 def outcome_types(plan: Plan, address: str) -> tuple[str, ...]:
     """The outcomes that may stand in for the step's own; none for an undo or an emit."""
-    node = plan.by_key.get(address)
-    if node is None or node.makes is None or not issubclass(node.makes, Command):
-        return ()
-    return tuple(event.type for event in node.makes.succeeds)
+    return tuple(captured_as(model) for model in _successes(plan, address))
+
+
+def _successes(plan: Plan, address: str) -> tuple[type[BaseModel], ...]:
+    node = plan.find(address)
+    return () if node is None else successes(node)
 
 
 def needs_outcome(process: Process, plan: Plan, address: str) -> bool:
     """Skipping the step makes the process go on to a builder that demands its outcome."""
     state = process.steps.get(address)
-    return address in plan.demanded and not (state is not None and state.undoing)
+    node = plan.find(address)
+    return node is not None and node.name in plan.demanded and not (state is not None and state.undoing)
 
 
 def advise(process: Process, plan: Plan | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import msgspec
 
 from contracts.catalog import Catalog
 from contracts.message import Command
-from contracts.process import OperatorAction, TimerFired
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
 from contracts.technical import CommandFailed
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.history import HistoryEffect, HistoryEntry
@@ -76,17 +76,23 @@ IGNORED_BECAUSE = {
     "ambiguous-step": "several steps are stuck, and it named none",
     "conflicting-start": "the process had been started with another content",
     "contradicted": "this try had already succeeded",
-    "duplicate": "this try had been answered before",
+    "duplicate": "this try had been answered before, or this very message had come before",
     "duplicate-start": "the same start message came again",
     "invalid-payload": "its content is against the contract",
     "no-process": "there was no such process",
     "not-an-outcome": "it is no outcome of the command that it names",
-    "not-awaited": "it answers a command that was never sent",
+    "not-awaited": "it answers a command that was never sent, or nothing waits for it any more",
     "not-skippable": "this cannot be skipped",
     "not-stuck": "nothing was stuck there",
     "nothing-to-retry": "there was nothing to retry",
     "outcome-invalid": "the given outcome is against the contract",
     "outcome-needed": "a later step needs this step's outcome, and none was given",
+    "already-ending": "the process is being undone, or has ended",
+    "correction-invalid": "the payload does not fit the command's contract",
+    "early-full": "too many messages wait for this process already",
+    "form-invalid": "the form does not fit",
+    "not-correctable": "there is no answered command here that could be corrected",
+    "wrong-role": "this role may not decide here",
     "past-pivot": "the process had passed the point of no return",
     "premature": "the timer was not due yet; it stays set",
     "stale": "the process had moved on by then",
@@ -136,6 +142,8 @@ class _Teller:
             return "timer", f"timer: {_timer_name(entry.data)}"
         if entry.type == OperatorAction.type:
             return "operator", _operator(entry.data)
+        if entry.type in SAID:
+            return "operator", _said(entry.type, entry.data)
         if entry.type == self.process.start.type and entry.causation_id is None:
             return "start", f"{entry.type} from {entry.source}"
         if entry.causation_id is None:
@@ -194,7 +202,13 @@ def timer_words(timer_id: str) -> str:
     step, _, kind = timer_id.rpartition("/")
     if "/undo/" in step:
         step = f"the undo of {step.split('/undo/')[0]}"
-    return f"no answer from {step}" if kind == "silence" else f"time to try {step} again"
+    words = {
+        "silence": f"no answer from {step}",
+        "wake": f"the end of {step}",
+        "limit": f"the limit of {step}",
+        "escalation": f"escalation of {step}",
+    }
+    return words.get(kind, f"time to try {step} again")
 
 
 def _operator(data: bytes) -> str:
@@ -206,10 +220,27 @@ def _operator(data: bytes) -> str:
         return "an operator's action"
 
 
+SAID = {
+    SignalSent.type: "{sender} signals {signal}",
+    ApprovalGiven.type: "{by} says: {decision} {step}",
+    CancelRequested.type: "{operator} says: cancel",
+}
+"""What else a person says, in words."""
+
+
+def _said(type_name: str, data: bytes) -> str:
+    try:
+        return SAID[type_name].format_map({"sender": "somebody"} | msgspec.json.decode(data))
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return type_name
+
+
 def _waiting(process: Process) -> Iterator[Waiting]:
     for step, state in process.steps.items():
         if state.status in ("awaiting", "backoff"):
             yield _step_waits(process, step, state)
+        if state.status == "waiting":
+            yield Waiting(step, None, _timers(process, f"{step}/"))
         for job in state.undos:
             if job.status in ("awaited", "backoff"):
                 timers = _timers(process, f"{step}/undo/")

@@ -42,10 +42,10 @@ def print_story(console: Console, story: Story, now_ms: int | None, *, full: boo
     """`now_ms` None: nothing is said about the present. `full`: bodies in full, over several lines."""
     _print_head(console, story)
     for chapter in story.chapters:
-        _print_chapter(console, chapter, full)
+        print_chapter(console, chapter, full)
     _print_end(console, story)
     for waiting in story.waiting:
-        _print_waiting(console, waiting, now_ms)
+        print_waiting(console, waiting, now_ms)
     _print_stuck(console, story)
 
 
@@ -75,7 +75,8 @@ def _print_head(console: Console, story: Story) -> None:
     console.print()
 
 
-def _print_chapter(console: Console, chapter: Chapter, full: bool) -> None:
+def print_chapter(console: Console, chapter: Chapter, full: bool) -> None:
+    """One input and what it led to."""
     sign, style = MARKS[chapter.mark]
     quiet = chapter.mark == "ignored"
     line = Text(f"{'+' + duration(chapter.since_ms):>11} ", style="dim")
@@ -162,7 +163,7 @@ def _print_end(console: Console, story: Story) -> None:
     console.print(line)
 
 
-def _print_waiting(console: Console, waiting: Waiting, now_ms: int | None) -> None:
+def print_waiting(console: Console, waiting: Waiting, now_ms: int | None) -> None:
     line = Text("waiting for ", style="dim")
     line.append(waiting.what)
     if waiting.since_ms is not None and now_ms is not None:

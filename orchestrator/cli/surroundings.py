@@ -13,7 +13,8 @@ from orchestrator.language import Saga
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """`operator`: who is at the keyboard. `interactive`: a person can be asked."""
+    """`operator`: who is at the keyboard. `interactive`: a person can be asked. `fingerprints`: the file of the sagas'
+    recorded fingerprints; without one, versions are not checked."""
 
     environment: Mapping[str, str]
     folder: Path
@@ -24,3 +25,4 @@ class Surroundings:
     connections: Connections
     sagas: tuple[Saga, ...]
     catalog: Catalog
+    fingerprints: Path | None = None

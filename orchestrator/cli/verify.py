@@ -15,6 +15,7 @@ from orchestrator.cli.session import session_of
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import HandlersError, read_handlers
 from orchestrator.verify.run import verify_sagas
+from orchestrator.verify.versions import FingerprintsError, check_versions, read_fingerprints
 
 
 def verify(
@@ -37,7 +38,9 @@ def verify(
         raise NotFound(f"there is no saga {saga}; there are {names}")
     try:
         findings = verify_sagas(sagas, read_handlers())
-    except HandlersError as error:
+        if session.around.fingerprints is not None:
+            findings += check_versions(sagas, read_fingerprints(session.around.fingerprints))
+    except (HandlersError, FingerprintsError) as error:
         raise Refused(str(error)) from None
     if session.as_json:
         print_json([asdict(finding) for finding in findings])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from contracts.catalog import Catalog, standard_catalog
-from contracts.message import Command, Message
+from contracts.message import Command, Event, Message
 from orchestrator.engine.plan import Plan, PlanError, compile_saga
 from orchestrator.language.saga import Saga
+from orchestrator.language.waiting import WaitFor
 
 
 class UnknownVersion(LookupError):
@@ -22,15 +24,17 @@ class UnknownVersion(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A saga that starts on an event type. `version` is its newest one."""
+    """A saga that starts on an event type, or waits for it. `version` is the newest one that does."""
 
     saga: str
     version: int
     plan: Plan
+    wants: type[Event]
+    key_of: Callable[[Any], str]
 
     def key(self, message: Message) -> str:
         """The business key. The saga author's function: whatever it raises is raised."""
-        return self.plan.saga.key(message)
+        return self.key_of(message)
 
 
 class SagaBook:
@@ -49,15 +53,29 @@ class SagaBook:
             self._plans[saga.name, saga.version] = compile_saga(saga)
         self._routes: dict[str, tuple[Route, ...]] = {}
         for plan in self.newest():
-            route = Route(plan.saga.name, plan.saga.version, plan)
-            started_by = plan.saga.starts_on.type
-            self._routes[started_by] = (*self._routes.get(started_by, ()), route)
+            saga = plan.saga
+            route = Route(saga.name, saga.version, plan, saga.starts_on, saga.key)
+            self._routes[saga.starts_on.type] = (*self._routes.get(saga.starts_on.type, ()), route)
+        self._observes: dict[str, tuple[Route, ...]] = {}
+        for route in self._observing():
+            self._observes[route.wants.type] = (*self._observes.get(route.wants.type, ()), route)
         commands = [message for message in self._messages() if issubclass(message, Command)]
         self.success_types = frozenset(event.type for command in commands for event in command.succeeds)
         self.contexts = frozenset(message.type.split(".", 1)[0] for message in self._messages())
 
+    def _observing(self) -> Iterator[Route]:
+        """For every block that waits for an event, and every event that calls a process off; the newest versions
+        first, since running processes keep theirs."""
+        for (name, version), plan in sorted(self._plans.items(), key=lambda item: (item[0][0], -item[0][1])):
+            for node in plan.nodes:
+                block = node.block
+                if isinstance(block, WaitFor) and block.key is not None and issubclass(block.wants, Event):
+                    yield Route(name, version, plan, block.wants, block.key)
+            if plan.saga.cancelled_by is not None:
+                yield Route(name, version, plan, *plan.saga.cancelled_by)
+
     def _messages(self) -> list[type[Message]]:
-        found: list[type[Message]] = []
+        found: list[type[Message]] = [route.wants for routes in self._observes.values() for route in routes]
         for plan in self._plans.values():
             found.append(plan.saga.starts_on)
             for node in plan.nodes:
@@ -84,3 +102,7 @@ class SagaBook:
     def routes(self, event_type: str) -> tuple[Route, ...]:
         """The sagas that start on it."""
         return self._routes.get(event_type, ())
+
+    def observes(self, event_type: str) -> tuple[Route, ...]:
+        """The sagas that wait for it, of all versions, the newest first; several times if at several blocks."""
+        return self._observes.get(event_type, ())

@@ -90,6 +90,22 @@ def evaluate(function: Callable[..., Any], returns: type[Any], slots: tuple[Slot
     return made
 
 
+def serialize(items: Callable[..., Any], wants: type[BaseModel] | None, element: object) -> bytes:
+    """An element of a `for_each` as it is kept.
+
+    Raises:
+        BuilderFailed: it is no `wants`, cannot be written, or cannot be read back.
+    """
+    if wants is None or type(element) is not wants:
+        raise BuilderFailed(f"{items.__name__} returned a {type(element).__name__} among its elements")
+    try:
+        written = element.model_dump_json(warnings="error").encode()
+        parse_payload(wants, written)
+    except Exception as error:
+        raise BuilderFailed(f"an element that {items.__name__} returned cannot be kept: {_said(error)}") from error
+    return written
+
+
 def _said(error: Exception) -> str:
     """The exception in one line, even if it cannot say what it is."""
     try:

@@ -13,11 +13,13 @@ from orchestrator.engine.plan import Node, Plan, Slot
 from orchestrator.engine.process import NodeState, Outcome, Start, StepState
 from orchestrator.language.flow import ForEach
 from orchestrator.language.injection import Ending
+from orchestrator.language.waiting import captured_as
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """`scope` says in which elements and rounds the place is. `own` overrides, by step key, what steps have captured:
+    """`place` is the block that asks; what an alternative has captured that was given up, only that alternative sees.
+    `own` overrides, by step key, what steps have captured:
     an undo of one try sees that try's outcome."""
 
     plan: Plan
@@ -25,7 +27,7 @@ class Captured:
     steps: dict[str, StepState]
     nodes: dict[str, NodeState]
     ending: Ending | None
-    scope: str
+    place: Node
     own: dict[str, Outcome | None]
 
     def value(self, slot: Slot) -> object:
@@ -36,11 +38,12 @@ class Captured:
             return _parsed(slot.wants, self.start.data)
         if slot.kind == "element":
             return self._element(slot)
+        wanted = captured_as(slot.wants)
         found = [
             outcome
             for name in slot.steps
             for outcome in self._outcomes(self.plan.by_key[name])
-            if issubclass(slot.wants, Message) and outcome.type == slot.wants.type
+            if outcome.type == wanted
         ]
         if slot.many:
             return tuple(_parsed(slot.wants, outcome.data) for outcome in found)
@@ -54,14 +57,15 @@ class Captured:
     def _element(self, slot: Slot) -> object:
         """The element of the loop that the scope is in."""
         (loop,) = slot.steps
-        at = self.scope.rindex(f"{loop}[")
-        index = int(self.scope[at + len(loop) + 1 : self.scope.index("]", at)])
-        return _parsed(slot.wants, self.nodes[self.scope[:at] + loop].items[index])
+        parts = self.place.scope.split(".")
+        depth = next(depth for depth, part in enumerate(parts) if part.partition("[")[0] == loop)
+        around = "".join(f"{part}." for part in parts[:depth])
+        return _parsed(slot.wants, self.nodes[around + loop].items[int(parts[depth][len(loop) + 1 : -1])])
 
     def _outcomes(self, step: Node) -> Iterator[Outcome]:
         """What a step has captured: in the elements and rounds that the place is in itself; in all elements of a
         `for_each`, and in the latest round of a `repeat`, that it is not in."""
-        parts = [part for part in self.scope.split(".") if part]
+        parts = [part for part in self.place.scope.split(".") if part]
         shared = 0
         loops = self.plan.loops(step)
         while shared < min(len(parts), len(loops)) and parts[shared].partition("[")[0] == loops[shared]:
@@ -71,7 +75,8 @@ class Captured:
 
     def _inside(self, prefix: str, loops: tuple[str, ...], step: Node) -> Iterator[Outcome]:
         if not loops:
-            yield from self._of_step(prefix + step.key)
+            if not self._given_up(prefix, step):
+                yield from self._of_step(prefix + step.key)
             return
         state = self.nodes.get(prefix + loops[0])
         if state is None:
@@ -79,6 +84,17 @@ class Captured:
         every = isinstance(self.plan.by_key[loops[0]].block, ForEach)
         for index in range(len(state.items)) if every else (state.count,):
             yield from self._inside(f"{prefix}{loops[0]}[{index}].", loops[1:], step)
+
+    def _given_up(self, scope: str, step: Node) -> bool:
+        """The step is in an alternative of a fallback that was given up, and the place is not in the same one."""
+        for around, alternative, loops in self.plan.alternatives(step):
+            outside = "".join(f"{part}." for part in scope.split(".")[:loops])
+            state = self.nodes.get(outside + around.key)
+            if state is None or state.count == alternative.position:
+                continue
+            if not (self.plan.contains(alternative, self.place) and self.place.scope.startswith(outside)):
+                return True
+        return False
 
     def _of_step(self, key: str) -> Iterator[Outcome]:
         if key in self.own:

@@ -6,21 +6,25 @@ import msgspec
 from pydantic import ValidationError
 
 from contracts.ids import fingerprint
-from contracts.process import OperatorAction, Phase, TimerFired
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, Phase, TimerFired
+from orchestrator.engine import early
 from orchestrator.engine.answers import answer
-from orchestrator.engine.blocks import command, sleep, undo
+from orchestrator.engine.approvals import decide_approval
+from orchestrator.engine.arrivals import arrive, is_arrival
+from orchestrator.engine.blocks import approval, command, sleep, undo, wait
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
-from orchestrator.engine.decision import Alert, Decision, Reason
+from orchestrator.engine.decision import Alert, Decision, Reason, Verdict
 from orchestrator.engine.effects import first_traceparent
 from orchestrator.engine.history import HISTORY_MAX, encode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.interpreter import run
 from orchestrator.engine.lifecycle import announce
-from orchestrator.engine.operator import act
+from orchestrator.engine.operator import act, cancel
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Cause, Process, Start
 from orchestrator.engine.turn import DEADLINE_TIMER, Turn
+from orchestrator.language.waiting import Approval
 
 __all__ = ["Decision", "decide"]
 
@@ -31,41 +35,54 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
     Raises:
         UnknownVersion: the log names a saga version that this build lacks; the shard must pause.
     """
-    if process is None:
-        return _first(book, item)
+    if process is None or process.phase == "early":
+        return _first(book, process, item)
     plan = book.plan(process.saga, process.version)
     turn = Turn(plan, process, item, max(item.at_ms, process.updated_at_ms))
-    reason = _apply(turn)
-    if reason is not None:
-        return _ignored(turn, reason)
+    verdict = _apply(turn)
+    if verdict == "buffered":
+        return _buffered(turn)
+    if verdict is not None:
+        return _ignored(turn, verdict)
     run(turn)
     return _applied(turn)
 
 
-def _first(book: SagaBook, item: Input) -> Decision:
+def _first(book: SagaBook, before: Process | None, item: Input) -> Decision:
+    """There is no process, or only what is kept for one (see early.py)."""
+    if before is not None and item.envelope.type == TimerFired.type:
+        return early.on_timer(before, item)
     if item.saga is None or item.version is None:
         alerts: tuple[Alert, ...] = ()
         if item.envelope.type in book.success_types:
             alerts = ("success-without-process",)
-        return Decision(None, "ignored", "no-process", alerts=alerts)
+        return early.ignored(before, item, "no-process", alerts)
     plan = book.plan(item.saga, item.version)
     if item.envelope.type != plan.saga.starts_on.type:
-        return Decision(None, "ignored", "no-process")
+        return early.keep(plan, before, item)
     try:
         parse_payload(plan.saga.starts_on, item.data)
     except PayloadInvalid:
-        return Decision(None, "ignored", "invalid-payload")
-    process = _new_process(plan, item)
-    turn = Turn(plan, process, item, item.at_ms)
+        return early.ignored(before, item, "invalid-payload")
+    return _start(plan, before, item)
+
+
+def _start(plan: Plan, before: Process | None, item: Input) -> Decision:
+    process = _new_process(plan, before, item)
+    turn = Turn(plan, process, item, process.started_at_ms)
+    turn.starting = True
     if plan.saga.deadline is not None:
-        turn.set_timer(DEADLINE_TIMER, item.at_ms + round(plan.saga.deadline.total_seconds() * 1000))
+        turn.set_timer(DEADLINE_TIMER, turn.now_ms + round(plan.saga.deadline.total_seconds() * 1000))
     turn.note(f"{process.id} starts, version {process.version} of {process.saga}")
     turn.start(plan.nodes[plan.body_root])
+    if early.called_off_before(plan, before):
+        turn.note("it was called off before it started")
+        turn.call_off()
     run(turn)
     return _applied(turn)
 
 
-def _new_process(plan: Plan, item: Input) -> Process:
+def _new_process(plan: Plan, before: Process | None, item: Input) -> Process:
     envelope = item.envelope
     start = Start(
         source=envelope.source,
@@ -75,18 +92,28 @@ def _new_process(plan: Plan, item: Input) -> Process:
         fingerprint=fingerprint(envelope.type, item.data),
         traceparent=first_traceparent(envelope.traceparent, item.process_id),
     )
-    return Process(
+    now_ms = item.at_ms if before is None else max(item.at_ms, before.updated_at_ms)
+    process = Process(
         id=item.process_id,
         saga=plan.saga.name,
         version=plan.saga.version,
         start=start,
         phase="running",
-        started_at_ms=item.at_ms,
-        updated_at_ms=item.at_ms,
+        started_at_ms=now_ms,
+        updated_at_ms=now_ms,
+    )
+    if before is None:
+        return process
+    return msgspec.structs.replace(
+        process,
+        revision=before.revision,
+        early=early.taken_over(plan, before),
+        seen=before.seen,
+        history_length=before.history_length,
     )
 
 
-def _apply(turn: Turn) -> Reason | None:
+def _apply(turn: Turn) -> Verdict:
     envelope = turn.item.envelope
     if envelope.type == TimerFired.type:
         return _timer_fired(turn)
@@ -98,9 +125,15 @@ def _apply(turn: Turn) -> Reason | None:
         return act(turn, action)
     if turn.item.saga is not None and envelope.type == turn.plan.saga.starts_on.type:
         return _started_again(turn)
-    if envelope.causation_id is not None and envelope.process_id is not None:
+    if envelope.type == CancelRequested.type:
+        return cancel(turn)
+    if envelope.type == ApprovalGiven.type:
+        return decide_approval(turn)
+    wanted = is_arrival(turn.plan, turn.item)
+    answers = envelope.causation_id is not None and envelope.process_id is not None
+    if answers and not (wanted and envelope.process_id != turn.before.id):
         return answer(turn)
-    return "unexpected-type"
+    return arrive(turn) if wanted else "unexpected-type"
 
 
 def _started_again(turn: Turn) -> Reason:
@@ -139,26 +172,46 @@ def _deadline(turn: Turn) -> None:
 
 
 def _step_timer(turn: Turn, timer_id: str) -> None:
-    """Timer ids: `<path>/silence`, `.../retry`, `.../wake`, `<path>/undo/<n>/silence`, `.../undo/<n>/retry`."""
+    """Timer ids: `<path>/` and `silence`, `retry`, `wake`, `limit` or `escalation`; `<path>/undo/<n>/` and `silence` or
+    `retry`."""
     parts = timer_id.split("/")
     node, kind = turn.plan.find(parts[0]), parts[-1]
     assert node is not None, "a timer has a place in the saga"
     if kind == "wake":
         sleep.on_wake(turn, node)
+    elif kind == "limit":
+        (approval if isinstance(node.block, Approval) else wait).on_limit(turn, node)
+    elif kind == "escalation":
+        approval.on_escalation(turn, node)
     elif len(parts) == 2:
         (command.on_silence if kind == "silence" else command.on_retry_due)(turn, node)
     else:
         (undo.on_silence if kind == "silence" else undo.on_retry_due)(turn, node, int(parts[2]))
 
 
+def _buffered(turn: Turn) -> Decision:
+    """It is kept for a block that has not begun; for the outside, nothing has happened."""
+    before = turn.before
+    after = msgspec.structs.replace(
+        before,
+        updated_at_ms=turn.now_ms,
+        early=turn.early,
+        seen=turn.seen,
+        history_length=before.history_length + 1,
+    )
+    notes = tuple(turn.notes)
+    entry = encode_entry(turn.item, turn.now_ms, "buffered", None, after.phase, after.revision, notes, ())
+    return Decision(after, "buffered", history=entry)
+
+
 def _ignored(turn: Turn, reason: Reason) -> Decision:
     """Nothing changes but the history."""
-    before = turn.before
+    before, alerts = turn.before, tuple(turn.alerts)
     if before.history_length >= HISTORY_MAX:
-        return Decision(before, "ignored", reason)
+        return Decision(before, "ignored", reason, alerts=alerts)
     entry = encode_entry(turn.item, turn.now_ms, "ignored", reason, before.phase, before.revision, (), ())
     after = msgspec.structs.replace(before, history_length=before.history_length + 1)
-    return Decision(after, "ignored", reason, history=entry)
+    return Decision(after, "ignored", reason, history=entry, alerts=alerts)
 
 
 def _applied(turn: Turn) -> Decision:
@@ -177,6 +230,8 @@ def _applied(turn: Turn) -> Decision:
         ended=turn.ended,
         past_pivot=turn.past_pivot,
         deadline_passed=turn.deadline_passed,
+        early=() if turn.ended else turn.early,
+        seen=turn.seen,
         history_length=before.history_length + 1,
     )
     announce(turn, after, before.ended or underway)

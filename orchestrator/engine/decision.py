@@ -11,15 +11,20 @@ from orchestrator.engine.process import Process
 Result = Literal["applied", "buffered", "ignored"]
 Reason = Literal[
     "ambiguous-step",
+    "already-ending",
     "already-started",
     "conflicting-start",
     "contradicted",
+    "correction-invalid",
     "duplicate",
     "duplicate-start",
+    "early-full",
+    "form-invalid",
     "invalid-payload",
     "no-process",
     "not-an-outcome",
     "not-awaited",
+    "not-correctable",
     "not-skippable",
     "not-stuck",
     "nothing-to-retry",
@@ -29,10 +34,13 @@ Reason = Literal[
     "premature",
     "stale",
     "unexpected-type",
+    "wrong-role",
 ]
 """Why an input was ignored: the closed set that metrics use as a label. See docs/protocol.md."""
 
-Alert = Literal["success-without-process", "deadline-after-pivot", "surplus-success"]
+Alert = Literal["success-without-process", "deadline-after-pivot", "surplus-success", "early-full"]
+Verdict = Reason | Literal["buffered"] | None
+"""What an input comes to: ignored for a reason, kept for later, or applied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from contracts.envelope import Envelope, encode_headers, format_time
-from contracts.ids import ORCHESTRATOR_SOURCE, emit_id
+from contracts.envelope import Envelope, decode_headers, encode_headers, format_time
+from contracts.ids import ORCHESTRATOR_SOURCE, emit_id, partition_of
 from contracts.message import Command, Event
 from contracts.process import ProcessLifecycle
-from contracts.record import OutgoingRecord
-from contracts.topics import MESSAGE_BYTES_MAX
+from contracts.record import Headers, OutgoingRecord
+from contracts.topics import INBOX, MESSAGE_BYTES_MAX, ORCHESTRATOR_DEAD_LETTERS, SHARDS
+from orchestrator.engine.process import Early
 
 RECORD_OVERHEAD_BYTES = 1024
 """Room kept for a record's framing, within the broker's limit (our own margin; a batch's header has 61 bytes)."""
@@ -102,15 +103,22 @@ def emit_effect(
 def lifecycle_effect(event: ProcessLifecycle, *, serial: str, now_ms: int, traceparent: str, causation: str) -> Effect:
     """`serial` tells the events of one process apart: its revision, and their number within it, from 0."""
     identity = f"{event.process_id}/phase/{serial}"
+    return notice_effect(
+        event, event.process_id, id=identity, now_ms=now_ms, traceparent=traceparent, causation=causation
+    )
+
+
+def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: str, causation: str) -> Effect:
+    """The orchestrator's own event about a process."""
     envelope = Envelope(
-        id=identity,
+        id=id,
         source=ORCHESTRATOR_SOURCE,
         type=event.type,
         time=time_text(now_ms),
         causation_id=causation,
-        traceparent=child_traceparent(traceparent, identity),
+        traceparent=child_traceparent(traceparent, id),
     )
-    return _effect(event.topic, event.process_id, event.to_json(), envelope)
+    return _effect(event.topic, key, event.to_json(), envelope)
 
 
 def _effect(topic: str, key: str, data: bytes, envelope: Envelope) -> Effect:
@@ -121,6 +129,22 @@ def _effect(topic: str, key: str, data: bytes, envelope: Envelope) -> Effect:
         if size > MESSAGE_BYTES_MAX:
             raise EffectTooLarge(f"{envelope.type} has {size} bytes; the broker takes {MESSAGE_BYTES_MAX} a record")
     return Effect(record, envelope.id, envelope.type, envelope.undoes)
+
+
+def never_started_effect(process: str, early: Early, now_ms: int) -> Effect:
+    """The dead letter of an early message (headers: docs/protocol.md); its place is that of the inbox record."""
+    headers: Headers = (
+        *early.headers,
+        ("dl_reason", b"never-started"),
+        ("dl_detail", f"no process {process} has started in time".encode()),
+        ("dl_topic", INBOX.encode()),
+        ("dl_partition", b"%d" % partition_of(process, SHARDS)),
+        ("dl_offset", b"%d" % early.offset),
+        ("dl_service", b"orchestrator"),
+        ("dl_at", time_text(now_ms).encode()),
+    )
+    record = OutgoingRecord(ORCHESTRATOR_DEAD_LETTERS, early.key.encode(), early.data, headers)
+    return Effect(record, decode_headers(early.headers).id, early.type)
 
 
 def first_traceparent(given: str | None, process: str) -> str:

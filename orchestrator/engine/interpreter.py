@@ -6,6 +6,7 @@ from typing import Protocol
 
 from contracts.process import Phase
 from orchestrator.engine.blocks import (
+    approval,
     choice,
     command,
     emit,
@@ -16,17 +17,19 @@ from orchestrator.engine.blocks import (
     repeat,
     sequence,
     sleep,
+    wait,
 )
 from orchestrator.engine.blocks.undo import has_open_job
 from orchestrator.engine.decision import Measure
-from orchestrator.engine.plan import Node
+from orchestrator.engine.plan import PLACES_MAX, Node
 from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
 from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
+from orchestrator.language.waiting import Approval, WaitFor
 
-MOVES_MAX = 100_000
-"""Moves of one turn; more would be a block that calls itself."""
+MOVES_MAX = 10 * PLACES_MAX
+"""Moves of one turn: each place starts, is done, fails, is undone. More would be a block that calls itself."""
 BODY, CANCELLED = "body", "cancelled"
 """Keys in `Process.nodes` that say how the two root blocks have ended."""
 
@@ -48,6 +51,8 @@ TRANSITIONS: dict[type[Block], Transitions] = {
     Repeat: repeat,
     Fallback: fallback,
     Sleep: sleep,
+    WaitFor: wait,
+    Approval: approval,
     CommandStep: command,
     Pivot: pivot,
     Emit: emit,
@@ -70,7 +75,7 @@ def _move(turn: Turn, move: Move, node: Node) -> None:
     transitions = TRANSITIONS[type(node.block)]
     parent = turn.parent(node)
     if move == "start":
-        if turn.cause is None or not turn.plan.in_body(node):
+        if turn.alive(node) and (turn.cause is None or not turn.plan.in_body(node)):
             transitions.start(turn, node)
     elif move == "undo":
         transitions.undo(turn, node)
@@ -80,7 +85,8 @@ def _move(turn: Turn, move: Move, node: Node) -> None:
     elif parent is None:
         _root_finished(turn, node, "done" if move == "done" else "undone")
     elif move == "done":
-        TRANSITIONS[type(parent.block)].child_done(turn, parent, node)
+        if turn.alive(node):
+            TRANSITIONS[type(parent.block)].child_done(turn, parent, node)
     else:
         TRANSITIONS[type(parent.block)].child_undone(turn, parent, node)
 

@@ -32,7 +32,7 @@ def announce(turn: Turn, after: Process, resumed: Phase) -> None:
     before, cause = turn.before, after.cause
     why = (cause.step, cause.reason) if cause else (None, None)
     entered: list[tuple[type[ProcessLifecycle], Phase, str | None, str | None]] = []
-    if before.revision == 0:
+    if turn.starting:
         entered.append((ProcessStarted, "running", None, None))
     if before.stuck and not after.stuck:
         entered.append((ProcessResumed, resumed, None, None))

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contracts.message import Command
-from contracts.process import OperatorAction
+from contracts.process import CancelRequested, OperatorAction
 from orchestrator.engine.blocks import choice, command, repeat, undo
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.interpreter import TRANSITIONS
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import Cause, NodeState, Outcome
+from orchestrator.engine.process import Cause, NodeState, Outcome, TryState
 from orchestrator.engine.turn import Turn
 from orchestrator.language.blocks import CommandStep, Emit
 from orchestrator.language.flow import Repeat
+from orchestrator.language.waiting import Approval, WaitFor, captured_as, yields_of
 
 UNDO_SUFFIX = "/undo"
+CORRECTABLE: frozenset[TryState] = frozenset(("refused", "none", "unknown"))
+"""How a last try was answered that a corrected one may follow: silence is no answer."""
 
 
 def act(turn: Turn, action: OperatorAction) -> Reason | None:
@@ -29,9 +32,25 @@ def act(turn: Turn, action: OperatorAction) -> Reason | None:
         return "not-stuck"
     reason = _compensate(turn) if action.action == "compensate" else _repair(turn, action)
     if reason is None:
-        note = f" ({action.note})" if action.note else ""
-        turn.notes.insert(0, f"{action.operator} asked for {action.action}{note}")
+        what = "retry with a correction" if action.correction is not None else action.action
+        _sign(turn, action.operator, what, action.note)
     return reason
+
+
+def cancel(turn: Turn) -> Reason | None:
+    """A person calls the process off."""
+    try:
+        asked = CancelRequested.model_validate_json(turn.item.data)
+    except ValidationError:
+        return "invalid-payload"
+    reason = turn.call_off()
+    if reason is None:
+        _sign(turn, asked.operator, "cancellation", asked.note)
+    return reason
+
+
+def _sign(turn: Turn, operator: str, what: str, note: str | None) -> None:
+    turn.notes.insert(0, f"{operator} asked for {what}{f' ({note})' if note else ''}")
 
 
 def _compensate(turn: Turn) -> Reason | None:
@@ -56,7 +75,9 @@ def _repair(turn: Turn, action: OperatorAction) -> Reason | None:
         return "not-stuck"
     if action.try_number is not None and action.try_number != current_number(turn, address):
         return "stale"
-    return _retry(turn, address) if action.action == "retry" else _skip(turn, address, action)
+    if action.action == "skip":
+        return _skip(turn, address, action)
+    return _retry(turn, address) if action.correction is None else _correct(turn, address, action.correction)
 
 
 def current_number(turn: Turn, address: str) -> int:
@@ -85,6 +106,8 @@ def _retry(turn: Turn, address: str) -> Reason | None:
             TRANSITIONS[type(node.block)].start(turn, node)
         return None
     state = turn.step(node)
+    if state.undoing and state.status != "perhaps":
+        return "nothing-to-retry"  # what is being undone is never executed again
     turn.unblock(address)
     turn.change(node, budget=len(state.tries))
     if state.status == "perhaps" and (state.undoing or state.tries[-1].state == "silent"):
@@ -94,11 +117,39 @@ def _retry(turn: Turn, address: str) -> Reason | None:
     return None
 
 
+def _correct(turn: Turn, address: str, payload: dict[str, Any]) -> Reason | None:
+    """A new try with another payload; only after an answer, so that nothing is asked for twice at once."""
+    node = _node(turn, address)
+    state = turn.step(node)
+    if address.endswith(UNDO_SUFFIX) or not isinstance(node.block, CommandStep) or state.undoing:
+        return "not-correctable"
+    if state.tries and state.tries[-1].state not in CORRECTABLE:
+        return "not-correctable"
+    message = corrected(node, payload)
+    if message is None:
+        return "correction-invalid"
+    turn.unblock(address)
+    turn.change(node, budget=len(state.tries))
+    command.try_with(turn, node, message.key, message.to_json())
+    return None
+
+
+def corrected(node: Node, payload: dict[str, Any]) -> Command | None:
+    """The command with the payload that an operator gives, if it fits the contract."""
+    assert node.makes is not None and issubclass(node.makes, Command)
+    try:
+        return node.makes.model_validate_json(msgspec.json.encode(payload))
+    except ValidationError:
+        return None
+
+
 def _skip(turn: Turn, address: str, action: OperatorAction) -> Reason | None:
     node = _node(turn, address)
     if address.endswith(UNDO_SUFFIX):
         undo.skip_stuck(turn, node)
         return None
+    if isinstance(node.block, WaitFor | Approval):
+        return _skip_step(turn, node, action)
     if not isinstance(node.block, CommandStep):
         turn.unblock(address)
         if isinstance(node.block, Emit):
@@ -119,8 +170,7 @@ def _skip(turn: Turn, address: str, action: OperatorAction) -> Reason | None:
 def _skip_step(turn: Turn, node: Node, action: OperatorAction) -> Reason | None:
     outcome = None
     if action.outcome is not None:
-        assert node.makes is not None and issubclass(node.makes, Command)
-        outcome = given_outcome(node.makes, action.outcome_type, action.outcome)
+        outcome = given_outcome(successes(node), action.outcome_type, action.outcome)
         if outcome is None:
             return "outcome-invalid"
     elif node.name in turn.plan.demanded:
@@ -131,13 +181,24 @@ def _skip_step(turn: Turn, node: Node, action: OperatorAction) -> Reason | None:
     return None
 
 
-def given_outcome(made: type[Command], type_name: str | None, payload: dict[str, Any]) -> Outcome | None:
-    """The outcome that an operator gives, if it fits the contract of one of the command's successes."""
-    for event in made.succeeds:
-        if type_name in (None, event.type):
+def successes(node: Node) -> tuple[type[BaseModel], ...]:
+    """What may stand in for the outcome of a skipped step."""
+    if isinstance(node.block, WaitFor | Approval):
+        captured = yields_of(node.block)
+        return () if captured is None else (captured,)
+    return node.makes.succeeds if node.makes is not None and issubclass(node.makes, Command) else ()
+
+
+def given_outcome(
+    allowed: tuple[type[BaseModel], ...], type_name: str | None, payload: dict[str, Any]
+) -> Outcome | None:
+    """The outcome that an operator gives, if it fits the contract of one of the step's successes."""
+    for model in allowed:
+        if type_name in (None, captured_as(model)):
             try:
-                message = event.model_validate_json(msgspec.json.encode(payload))
+                message = model.model_validate_json(msgspec.json.encode(payload))
             except ValidationError:
                 continue
-            return Outcome(type=event.type, data=message.to_json(), try_number=0)
+            data = message.model_dump_json(exclude_none=True).encode()
+            return Outcome(type=captured_as(model), data=data, try_number=0)
     return None

@@ -10,14 +10,18 @@ from pydantic import BaseModel
 
 from contracts.message import Command, Event, Message
 from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
-from orchestrator.language.flow import Choice, ForEach, Repeat, Sleep
+from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.injection import Ending
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import Parameter, read_element, read_parameters, read_signature
+from orchestrator.language.waiting import Approval, Wait, WaitFor, captured_as, yields_of
 
 _Place = tuple[int, str, Block, int | None, int, tuple[int, ...]]
 """The first fields of a Node."""
 LOOPS = (ForEach, Repeat)
+PLACES_MAX = 100_000
+"""Blocks of a process, each counted once for every element and round that its bounds allow: a process is one value in
+memory, and one input may run through all of it."""
 
 
 class PlanError(ValueError):
@@ -59,6 +63,8 @@ class Node:
     """Of a choice's predicates, in order; empty for `otherwise`."""
     undo_makes: type[Message] | None = None
     undo_slots: tuple[Slot, ...] = ()
+    element: type[BaseModel] | None = None
+    """Of a `for_each`."""
     scope: str = ""
 
     @property
@@ -80,6 +86,20 @@ class Plan:
     by_key: dict[str, Node] = field(default_factory=dict)
     demanded: frozenset[str] = frozenset()
     """Steps whose outcome some later builder cannot do without: they are not skipped without one."""
+    awaits: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    """Blocks that wait for an event type, or for `signal/<name>`."""
+
+    def wanted(self, type_name: str) -> type[BaseModel] | None:
+        """What some block waits for under that type (or `signal/<name>`), or what calls the process off."""
+        nodes = self.awaits.get(type_name)
+        if nodes:
+            block = nodes[0].block
+            assert isinstance(block, WaitFor)
+            return block.wants
+        return self.saga.cancelled_by[0] if self.calls_off(type_name) and self.saga.cancelled_by else None
+
+    def calls_off(self, type_name: str) -> bool:
+        return self.saga.cancelled_by is not None and self.saga.cancelled_by[0].type == type_name
 
     @property
     def body_root(self) -> int:
@@ -98,6 +118,18 @@ class Plan:
             return None
         return self.at(node.number, f"{scope}." if scope else "")
 
+    def alternatives(self, node: Node) -> tuple[tuple[Node, Node, int], ...]:
+        """The fallbacks around a node, the innermost first: each with its alternative that the node is in, and how
+        many loops are around it."""
+        found: list[tuple[Node, Node, int]] = []
+        number, parent = node.number, node.parent
+        while parent is not None:
+            around = self.nodes[parent]
+            if isinstance(around.block, Fallback):
+                found.append((around, self.nodes[number], len(self.loops(around))))
+            number, parent = parent, around.parent
+        return tuple(found)
+
     def loops(self, node: Node) -> tuple[str, ...]:
         """Names of the loops around a node, the outermost first."""
         found: list[str] = []
@@ -108,6 +140,13 @@ class Plan:
                 found.append(around.name)
             parent = around.parent
         return tuple(reversed(found))
+
+    def contains(self, block: Node, node: Node) -> bool:
+        """`node` is `block` or in it, whatever their scopes."""
+        number: int | None = node.number
+        while number is not None and number != block.number:
+            number = self.nodes[number].parent
+        return number is not None
 
     def in_body(self, node: Node) -> bool:
         return self.cancelled_root is None or node.number < self.cancelled_root
@@ -121,24 +160,51 @@ def outcomes_of(step: CommandStep) -> tuple[type[Event], ...]:
     return made.succeeds + made.refuses
 
 
+def _yields(block: CommandStep | Wait) -> tuple[type[BaseModel], ...]:
+    """What later builders may ask for."""
+    if isinstance(block, CommandStep):
+        return outcomes_of(block)
+    captured = yields_of(block)
+    return () if captured is None else (captured,)
+
+
 def compile_saga(saga: Saga) -> Plan:
     """Raises PlanError or SignatureError."""
-    producers: dict[type[Message], list[str]] = {}
-    for step in saga.steps():
-        if isinstance(step, CommandStep):
-            for outcome in outcomes_of(step):
-                producers.setdefault(outcome, []).append(step.name)
+    producers: dict[type[BaseModel], list[str]] = {}
+    for block in saga.blocks():
+        if isinstance(block, CommandStep | WaitFor | Approval):
+            for outcome in _yields(block):
+                producers.setdefault(outcome, []).append(block.name)
+    most = places(saga.body) + (places(saga.cancelled) if saga.cancelled is not None else 0)
+    if most > PLACES_MAX:
+        raise PlanError(f"saga {saga.name}: within its bounds it may come to {most} blocks, more than {PLACES_MAX}")
     compiler = _Compiler(saga, producers)
     compiler.add(saga.body, None, 0)
     cancelled_root = len(compiler.nodes) if saga.cancelled is not None else None
     if saga.cancelled is not None:
         compiler.add(saga.cancelled, None, 0)
     nodes = tuple(node for node in compiler.nodes if node is not None)
-    return Plan(saga, nodes, cancelled_root, {node.key: node for node in nodes}, frozenset(_demanded(nodes)))
+    by_key = {node.key: node for node in nodes}
+    return Plan(saga, nodes, cancelled_root, by_key, frozenset(_demanded(nodes)), _awaits(nodes))
+
+
+def _awaits(nodes: tuple[Node, ...]) -> dict[str, tuple[Node, ...]]:
+    found: dict[str, tuple[Node, ...]] = {}
+    for node in nodes:
+        if isinstance(node.block, WaitFor):
+            wanted = captured_as(node.block.wants)
+            found[wanted] = (*found.get(wanted, ()), node)
+    return found
+
+
+def places(block: Block) -> int:
+    """The block and those inside, each counted as often as the bounds of the loops around it allow."""
+    inside = sum(places(child) for child in children_of(block))
+    return 1 + inside * (block.bound if isinstance(block, ForEach | Repeat) else 1)
 
 
 class _Compiler:
-    def __init__(self, saga: Saga, producers: dict[type[Message], list[str]]) -> None:
+    def __init__(self, saga: Saga, producers: dict[type[BaseModel], list[str]]) -> None:
         self._saga = saga
         self._producers = producers
         self.nodes: list[Node | None] = []
@@ -163,11 +229,13 @@ class _Compiler:
         place = (number, block.name if isinstance(block, Named) else f"#{number}", block, parent, position, children)
         if isinstance(block, ForEach | Repeat | Sleep):
             function = block.items if isinstance(block, ForEach) else block.until
-            return Node(*place, slots=() if function is None else self._slots(place[1], function))
+            slots = () if function is None else self._slots(place[1], function)
+            element = read_element(block.items) if isinstance(block, ForEach) else None
+            return Node(*place, slots=slots, element=element)
         if isinstance(block, Choice):
             predicates = (branch.predicate for branch in block.branches)
-            slots = tuple(() if one is None else self._slots(place[1], one) for one in predicates)
-            return Node(*place, branch_slots=slots)
+            asked = tuple(() if one is None else self._slots(place[1], one) for one in predicates)
+            return Node(*place, branch_slots=asked)
         if not isinstance(block, CommandStep | Emit):
             return Node(*place)
         return self._step(place, block)
@@ -195,11 +263,11 @@ class _Compiler:
             return Slot(parameter.name, "ending", BaseModel, parameter.optional)
         assert issubclass(wants, BaseModel)
         loop = next((loop for element, loop in reversed(self._elements) if element is wants), None)
-        if loop is not None and parameter.source in (None, loop):
+        if loop is not None and parameter.source in (None, loop) and not parameter.many:
             return Slot(parameter.name, "element", wants, parameter.optional, (loop,))
-        if wants is self._saga.starts_on and parameter.source is None:
+        if wants is self._saga.starts_on and parameter.source is None and not parameter.many:
             return Slot(parameter.name, "start", wants, parameter.optional)
-        steps = tuple(self._producers.get(wants, ())) if issubclass(wants, Message) else ()
+        steps = tuple(self._producers.get(wants, ()))
         if parameter.source is not None:
             steps = tuple(step for step in steps if step == parameter.source)
         elif own in steps:

@@ -19,9 +19,14 @@ ENGINE_SEMANTICS = 1
 
 TryState = Literal["awaited", "succeeded", "refused", "none", "unknown", "silent"]
 """`none`: failed without effect. `unknown`: answered that the effect cannot be ruled out. `silent`: patience ended."""
+ProcessPhase = Literal[Phase, "early"]
+"""`early` is the engine's own: nobody is told of it, and no index has it (docs/decisions/0072-early-events.md)."""
 PERHAPS: frozenset[TryState] = frozenset(("unknown", "silent"))
 
-StepStatus = Literal["idle", "awaiting", "backoff", "blocked", "succeeded", "failed", "perhaps", "skipped", "emitted"]
+StepStatus = Literal[
+    "idle", "awaiting", "backoff", "waiting", "blocked", "succeeded", "failed", "perhaps", "skipped", "emitted"
+]
+"""`awaiting`: a command's answer. `waiting`: an event, a signal or an approval."""
 UndoStatus = Literal["awaited", "backoff", "stuck", "done", "skipped"]
 NodeStatus = Literal["running", "done", "undoing", "undone"]
 
@@ -95,7 +100,10 @@ class StepState(Struct, frozen=True):
     """What a blocked step's builder raised, or why the last try failed."""
 
 
-class NodeState(Struct, frozen=True, rename={"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u"}):
+_NODE_NAMES = {"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u", "told": "t"}
+
+
+class NodeState(Struct, frozen=True, rename=_NODE_NAMES):
     """State of a block that is no step. What `count` counts, each block's file says."""
 
     status: NodeStatus
@@ -106,6 +114,8 @@ class NodeState(Struct, frozen=True, rename={"status": "s", "count": "c", "begun
     """The elements of a `for_each`, as JSON, fixed when it starts."""
     undone: tuple[int, ...] = ()
     """Alternatives of a `fallback` of which nothing is left."""
+    told: tuple[int, ...] = ()
+    """Elements of a `for_each` that were under way when it was to be undone, the last one first."""
 
 
 class Start(Struct, frozen=True):
@@ -119,6 +129,27 @@ class Start(Struct, frozen=True):
     traceparent: str
 
 
+_EARLY_NAMES = {"type": "t", "data": "d", "headers": "h", "key": "k", "offset": "o", "at_ms": "a"}
+
+
+class Early(Struct, frozen=True, rename=_EARLY_NAMES):
+    """An event or signal that came before its block has begun; kept in order. See orchestrator.engine.arrivals."""
+
+    type: str
+    """As captured: an event's type, or `signal/<name>`."""
+    data: bytes
+    headers: Headers = ()
+    """Of the message, while there is no process yet: it may go to dead letters. The same holds for what follows."""
+    key: str = ""
+    offset: int = -1
+    """In the inbox."""
+    at_ms: int = 0
+
+
+NO_START = Start(source="", id="", type="", data=b"", fingerprint="", traceparent="")
+"""Of a process that has not begun: only early messages are kept for it."""
+
+
 class Cause(Struct, frozen=True):
     reason: EndingReason
     step: str | None = None
@@ -126,13 +157,13 @@ class Cause(Struct, frozen=True):
 
 
 class Process(Struct, frozen=True):
-    """One running instance of a saga."""
+    """One running instance of a saga; or, in phase `early`, what is kept for one that has not begun."""
 
     id: str
     saga: str
     version: int
     start: Start
-    phase: Phase
+    phase: ProcessPhase
     started_at_ms: int
     updated_at_ms: int
     revision: int = 0
@@ -148,6 +179,9 @@ class Process(Struct, frozen=True):
     """The final phase, once reached (kept while a late undo has the process stuck)."""
     past_pivot: bool = False
     deadline_passed: bool = False
+    early: tuple[Early, ...] = ()
+    seen: tuple[bytes, ...] = ()
+    """Digests of the last messages that waiting blocks took or that were kept for them, the oldest first."""
     history_length: int = 0
 
     @property

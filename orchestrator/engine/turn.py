@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from orchestrator.engine.captured import Captured
-from orchestrator.engine.decision import Alert, Measure
+from orchestrator.engine.decision import Alert, Measure, Reason
 from orchestrator.engine.effects import Effect
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import LOOPS, Node, Plan
@@ -39,6 +39,10 @@ class Turn:
         self.ended = process.ended
         self.past_pivot = process.past_pivot
         self.deadline_passed = process.deadline_passed
+        self.early = process.early
+        self.seen = process.seen
+        self.starting = False
+        """The input is the one that starts the process."""
         self.queue: deque[tuple[Move, Node]] = deque()
         self.effects: list[Effect] = []
         self.notes: list[str] = []
@@ -67,7 +71,7 @@ class Turn:
         caught = self._abandoned_alternative(node)
         if caught is not None:
             self.notes.append(f"{node.key}: {detail or reason}; the next alternative is tried")
-            self.queue.append(("failed", caught))
+            self.queue.appendleft(("failed", caught))  # before anything else begins in there
         elif self.past_pivot or not self.plan.in_body(node):
             self.block(node.key, reason)
         else:
@@ -85,6 +89,22 @@ class Turn:
             child, parent = parent, self.parent(parent)
         return None
 
+    def alive(self, node: Node) -> bool:
+        """Everything around the node still goes forward, and no fallback has given it up: it may begin, and its end
+        counts."""
+        number, scope = node.number, node.scope
+        while (parent := self.plan.nodes[number].parent) is not None:
+            around = self.plan.nodes[parent]
+            if isinstance(around.block, LOOPS):
+                scope = scope[: scope.rindex(around.name + "[")]
+            state = self.nodes.get(scope + around.key)
+            if state is None or state.status != "running":
+                return False
+            if isinstance(around.block, Fallback) and state.count != self.plan.nodes[number].position:
+                return False
+            number = parent
+        return True
+
     def compensate(self, cause: Cause) -> None:
         """Begin to undo the whole body; only the first cause counts."""
         if self.cause is not None:
@@ -94,6 +114,15 @@ class Turn:
         where = f" of {cause.step}" if cause.step else ""
         self.notes.append(f"everything is undone, because{where}: {cause.reason}")
         self.undo(self.plan.nodes[self.plan.body_root])
+
+    def call_off(self) -> Reason | None:
+        """Somebody has called the process off. A reason: it is too late for that."""
+        if self.cause is not None or self.ended is not None:
+            return "already-ending"
+        if self.past_pivot:
+            return "past-pivot"
+        self.compensate(Cause(reason="operator"))
+        return None
 
     def block(self, address: str, reason: str) -> None:
         """Automatic means are exhausted at `address`: a person decides."""
@@ -114,6 +143,13 @@ class Turn:
         self.steps[node.key] = state
         return state
 
+    def finished(self, node: Node) -> bool:
+        """It has begun and come to its end, going forward."""
+        step, block = self.steps.get(node.key), self.nodes.get(node.key)
+        if step is not None:
+            return not step.undoing and step.status in ("succeeded", "skipped", "emitted")
+        return block is not None and block.status == "done"
+
     def node_state(self, node: Node) -> NodeState | None:
         return self.nodes.get(node.key)
 
@@ -128,7 +164,7 @@ class Turn:
 
     def captured(self, node: Node, own: dict[str, Outcome | None] | None = None) -> Captured:
         """What the functions of `node` are injected from. `own` overrides what steps have captured, by key."""
-        return Captured(self.plan, self.before.start, self.steps, self.nodes, self.ending(), node.scope, own or {})
+        return Captured(self.plan, self.before.start, self.steps, self.nodes, self.ending(), node, own or {})
 
     def ending(self) -> Ending | None:
         return None if self.cause is None else Ending(self.cause.reason, self.cause.step)

@@ -23,14 +23,17 @@ from orchestrator.language.injection import Ending, From
 from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
 from orchestrator.language.saga import Saga, SagaError
+from orchestrator.language.waiting import Approval, Escalation, Signal, WaitFor, approval, observe, wait_for
 
 __all__ = [
     "DEFAULT_PATIENCE",
     "DEFAULT_TIMEOUT",
+    "Approval",
     "Block",
     "CommandStep",
     "Emit",
     "Ending",
+    "Escalation",
     "From",
     "Location",
     "Parallel",
@@ -39,12 +42,16 @@ __all__ = [
     "Saga",
     "SagaError",
     "Sequence",
+    "Signal",
     "Undo",
+    "WaitFor",
+    "approval",
     "choice",
     "command",
     "emit",
     "fallback",
     "for_each",
+    "observe",
     "otherwise",
     "parallel",
     "pivot",
@@ -52,5 +59,6 @@ __all__ = [
     "sequence",
     "sleep",
     "sleep_until",
+    "wait_for",
     "when",
 ]

@@ -6,14 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal
 
 from contracts.message import Command, Event
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry
+from orchestrator.language.waiting import Approval, WaitFor
 
 CommandBuilder = Callable[..., Command]
 EventBuilder = Callable[..., Event]
+OnFailure = Literal["compensate", "hold"]
 
 
 def _caller() -> Location:
@@ -54,6 +57,7 @@ class CommandStep:
     retry: Retry
     timeout: timedelta
     patience: timedelta
+    on_failure: OnFailure
     location: Location = field(compare=False)
 
 
@@ -69,9 +73,11 @@ class Emit:
     location: Location = field(compare=False)
 
 
-Block = Sequence | Parallel | Choice | ForEach | Repeat | Fallback | CommandStep | Pivot | Emit | Sleep
+Block = (
+    Sequence | Parallel | Choice | ForEach | Repeat | Fallback | CommandStep | Pivot | Emit | Sleep | WaitFor | Approval
+)
 Loop = ForEach | Repeat
-Named = CommandStep | Emit | ForEach | Repeat | Sleep
+Named = CommandStep | Emit | ForEach | Repeat | Sleep | WaitFor | Approval
 
 
 def children_of(block: Block) -> tuple[Block, ...]:
@@ -97,6 +103,7 @@ def command(
     retry: Retry | None = None,
     timeout: timedelta = DEFAULT_TIMEOUT,
     patience: timedelta = DEFAULT_PATIENCE,
+    on_failure: OnFailure = "compensate",
     name: str | None = None,
 ) -> CommandStep:
     """A step: send the command that `builder` makes, and wait for one of its outcomes.
@@ -108,6 +115,8 @@ def command(
         retry: New tries after failures without effect; default `Retry()`.
         timeout: Silence after which the same try is sent again.
         patience: Silence after which the step is perhaps done; also the command's deadline.
+        on_failure: `hold`: when the step has failed or is perhaps done, the process stays there for a person, and what
+            has succeeded is kept. Cancellation and the deadline still undo everything.
         name: The step's name; default: the builder's function name. Unique in a saga.
     """
     whole_undo = undo if isinstance(undo, Undo) or undo is None else Undo(undo)
@@ -119,6 +128,7 @@ def command(
         retry=retry or Retry(),
         timeout=timeout,
         patience=patience,
+        on_failure=on_failure,
         location=_caller(),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from contracts.message import Event
 from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
 from orchestrator.language.location import Location
+from orchestrator.language.waiting import WaitFor
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 STEP_NAME_PATTERN = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
@@ -37,6 +38,7 @@ class Saga:
         key: The business key of that event; must be a valid id (`contracts.message.Identifier`).
         body: What the process does.
         cancelled: What it does last, after everything was undone.
+        cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
 
     Raises:
@@ -49,6 +51,7 @@ class Saga:
     key: Callable[[Any], str]
     body: Block
     cancelled: Block | None = None
+    cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
     location: Location = field(default_factory=_where_written, compare=False)
 
@@ -59,6 +62,8 @@ class Saga:
             raise SagaError(f"saga {self.name}: versions count from 1, not {self.version}")
         if not self.starts_on.type:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
+        if self.cancelled_by is not None and self.cancelled_by[0] is self.starts_on:
+            raise SagaError(f"saga {self.name}: what starts it cannot call it off")
         seen: set[str] = set()
         for step in self.blocks():
             if not isinstance(step, Named):
@@ -68,6 +73,10 @@ class Saga:
             if step.name in seen:
                 raise SagaError(f"saga {self.name}: two steps are named {step.name!r}; give one another name=")
             seen.add(step.name)
+            if isinstance(step, WaitFor) and step.wants is self.starts_on:
+                raise SagaError(f"saga {self.name}: {step.name} waits for what starts it")
+            if isinstance(step, WaitFor) and self.cancelled_by is not None and step.wants is self.cancelled_by[0]:
+                raise SagaError(f"saga {self.name}: {step.name} waits for what calls the process off")
 
     def steps(self) -> Iterator[CommandStep | Emit]:
         """All steps, in the order they are written, those of `cancelled` last."""

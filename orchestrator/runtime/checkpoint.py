@@ -38,7 +38,9 @@ def reason_group(reason: str) -> str:
 
 
 def indexes_of(process: Process) -> tuple[str, ...]:
-    """The indexes that the process belongs in."""
+    """The indexes that the process belongs in: none before it has begun."""
+    if process.phase == "early":
+        return ()
     found = [phase_index(process.saga, process.phase)]
     if process.phase in _GROUPED_PHASES:
         step, reason = process.step, process.reason

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from contracts.envelope import Envelope, encode_headers
 from contracts.ids import partition_of
-from contracts.process import OperatorAction
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent
 from contracts.record import OutgoingRecord
 from contracts.topics import INBOX, SHARDS
+from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.runtime.log import Ack, Appender
 
 OPERATOR_SOURCE = "/counterpoint/operator"
 
 
-def action_record(action: OperatorAction, message_id: str) -> OutgoingRecord:
-    """The inbox record of an action; `message_id` tells it apart from every other."""
-    envelope = Envelope(id=message_id, source=OPERATOR_SOURCE, type=action.type)
-    shard = partition_of(action.process_id, SHARDS)
-    return OutgoingRecord(INBOX, action.process_id.encode(), action.to_json(), encode_headers(envelope), shard)
+PersonsMessage = OperatorAction | CancelRequested | SignalSent | ApprovalGiven
+Stamp = tuple[str, int]
+"""Saga and version whose definition knows a signal: so that it may come before its process (decision 0072)."""
 
 
-async def append_action(appender: Appender, action: OperatorAction, message_id: str) -> Ack:
+def input_record(message: PersonsMessage, message_id: str, stamp: Stamp | None = None) -> OutgoingRecord:
+    """The inbox record of what a person says; `message_id` tells it apart from every other."""
+    envelope = Envelope(id=message_id, source=OPERATOR_SOURCE, type=message.type)
+    headers = encode_headers(envelope)
+    if stamp is not None:
+        headers += ((SAGA_HEADER, stamp[0].encode()), (VERSION_HEADER, b"%d" % stamp[1]))
+    shard = partition_of(message.process_id, SHARDS)
+    return OutgoingRecord(INBOX, message.process_id.encode(), message.to_json(), headers, shard)
+
+
+async def append_input(appender: Appender, message: PersonsMessage, message_id: str, stamp: Stamp | None = None) -> Ack:
     """Returns once the log has it. Raises AppendFailed or AppendRefused."""
-    (ack,) = await appender.append((action_record(action, message_id),))
+    (ack,) = await appender.append((input_record(message, message_id, stamp),))
     return ack

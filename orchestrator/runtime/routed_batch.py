@@ -20,7 +20,7 @@ DEAD_REASONS = frozenset(get_args(RouterReason))
 
 
 class Entry(NamedTuple):
-    """A record to append. `label`: `start` or `outcome`, or the reason of a dead letter."""
+    """A record to append. `label`: `start`, `observed` or `outcome`, or the reason of a dead letter."""
 
     place: Place
     source: IncomingRecord
@@ -50,9 +50,10 @@ class RoutedBatch:
                 self.next[place] = records[-1].offset + 1
 
     def _add(self, place: Place, source: IncomingRecord, routed: Routed) -> None:
-        outcomes = len(routed.inbox) - routed.starts
-        for index, record in enumerate(routed.inbox):
-            self.entries.append(Entry(place, source, record, "outcome" if index < outcomes else "start"))
+        outcomes = len(routed.inbox) - routed.starts - routed.observed
+        labels = ["outcome"] * outcomes + ["observed"] * routed.observed + ["start"] * routed.starts
+        for record, label in zip(routed.inbox, labels, strict=True):
+            self.entries.append(Entry(place, source, record, label))
         if routed.dead is not None:
             self.entries.append(Entry(place, source, routed.dead.record, routed.dead.reason))
 

@@ -59,6 +59,8 @@ class Routed:
     inbox: tuple[OutgoingRecord, ...] = ()
     starts: int = 0
     """So many of `inbox`, the last ones, may start a process."""
+    observed: int = 0
+    """So many of `inbox`, those before them, are for processes that wait for the event."""
     dead: DeadLetter | None = None
     skipped: SkipReason | None = None
 
@@ -95,8 +97,9 @@ class Routing:
         type_name, target = envelope.type, envelope.process_id
         if type_name.startswith(RESERVED_PREFIX):
             raise Unroutable("reserved-type", f"{type_name} is the orchestrator's own")
-        routes = self._book.routes(type_name)
-        contract = routes[0].plan.saga.starts_on if routes else self._book.catalog.get(type_name)
+        starts = self._book.routes(type_name)
+        routes = (*self._book.observes(type_name), *starts)
+        contract = routes[0].wants if routes else self._book.catalog.get(type_name)
         if target is None and not routes:
             return UNKNOWN_TYPE if contract is None else NOT_FOR_A_SAGA
         if target is not None:
@@ -105,8 +108,8 @@ class Routing:
         if not routes:
             assert target is not None, "else nobody wants it"
             return Routed((_inbox(target, record, _marked(record)),))
-        assert message is not None, "what starts a saga has a contract"
-        return _started(record, target, routes, message)
+        assert message is not None, "what a saga wants has a contract"
+        return _wanted(record, target, routes, len(starts), message)
 
 
 def buried(record: IncomingRecord, reason: RouterReason, detail: str) -> DeadLetter:
@@ -187,23 +190,31 @@ def _invalid(error: PayloadInvalid) -> Unroutable:
     return Unroutable("invalid-payload", "; ".join(texts))
 
 
-def _started(record: IncomingRecord, target: str | None, routes: tuple[Route, ...], message: Message) -> Routed:
-    """One record for each process that the event may start, and one for the process that it names, if that is
-    another."""
+def _wanted(
+    record: IncomingRecord, target: str | None, routes: tuple[Route, ...], starts: int, message: Message
+) -> Routed:
+    """One record for each process that waits for the event or may be started by it (the last `starts` routes), and one
+    for the process that it names, if that is another. The stamp says which definition knows the event."""
     marked = _marked(record)
-    starts: dict[str, OutgoingRecord] = {}
-    failures: list[str] = []
-    for route in routes:
+    observed: dict[str, OutgoingRecord] = {}
+    started: dict[str, OutgoingRecord] = {}
+    failures: dict[str, None] = {}
+    for number, route in enumerate(routes):
         try:
-            started = process_id(route.saga, _business_key(route, message))
+            process = process_id(route.saga, _business_key(route, message))
         except Unroutable as error:
-            failures.append(error.detail)
+            failures[error.detail] = None
             continue
         stamp = ((SAGA_HEADER, route.saga.encode()), (VERSION_HEADER, b"%d" % route.version))
-        starts[started] = _inbox(started, record, (*marked, *stamp))
-    named = () if target is None or target in starts else (_inbox(target, record, marked),)
+        if number >= len(routes) - starts:
+            observed.pop(process, None)
+            started[process] = _inbox(process, record, (*marked, *stamp))
+        elif process not in observed:
+            observed[process] = _inbox(process, record, (*marked, *stamp))
+    known = target is None or target in observed or target in started
+    named = () if known or target is None else (_inbox(target, record, marked),)
     dead = buried(record, "key-failed", "; ".join(failures)) if failures else None
-    return Routed((*named, *starts.values()), len(starts), dead)
+    return Routed((*named, *observed.values(), *started.values()), len(started), len(observed), dead)
 
 
 def _business_key(route: Route, message: Message) -> str:

@@ -24,12 +24,12 @@ from orchestrator.testkit.judge import Judge
 from orchestrator.testkit.lab import Begun, Done
 from orchestrator.testkit.world import DO_FATES, World
 
-INPUTS_MAX = 600
+INPUTS_MAX = 3_000
 """A run with more does not end."""
 NOISE_MAX = 6
 """Repeats, premature and stale timers, answers to nothing, and so on, in one run."""
 OPERATOR_ACTIONS_MAX = 8
-STATE_BYTES_MAX = 32 * 1024
+STATE_BYTES_MAX = 128 * 1024
 """No run of the laboratory has messages that would explain a larger state."""
 
 

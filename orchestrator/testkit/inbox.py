@@ -7,10 +7,11 @@ from datetime import timedelta
 from contracts.envelope import Envelope, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE
 from contracts.message import Message
-from contracts.process import OperatorAction, TimerFired
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
+from orchestrator.language.waiting import Signal
 
 FIRST_MS = 1_767_258_000_000
 """2026-01-01T09:00:00Z: when every test begins (broker time)."""
@@ -68,6 +69,22 @@ class Inbox:
             process_id=self.process_id,
         )
         return self._append(envelope, action.to_json())
+
+    def observed(self, event: Message, *, id: str, source: str) -> Input:
+        """An event that the saga waits for, with the stamp that the router puts on it."""
+        return self.start(event, id=id, source=source)
+
+    def signal(self, signal: Signal, *, id: str, sender: str) -> Input:
+        """What the command line appends, stamped like an event."""
+        payload = signal.model_dump(mode="json", exclude_none=True)
+        sent = SignalSent(process_id=self.process_id, signal=signal.signal, payload=payload, sender=sender)
+        envelope = Envelope(id=id, source="/counterpoint/operator", type=sent.type)
+        return self._append(envelope, sent.to_json(), (self._saga, self._version))
+
+    def control(self, message: ApprovalGiven | CancelRequested) -> Input:
+        """What else a person decides."""
+        envelope = Envelope(id=f"control-{self._next}", source="/counterpoint/operator", type=message.type)
+        return self._append(envelope, message.to_json())
 
     def foreign(self, envelope: Envelope, data: bytes) -> Input:
         """Anything else that the router may have put there."""

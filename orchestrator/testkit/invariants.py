@@ -9,13 +9,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from orchestrator.engine.arrivals import EARLY_MAX
 from orchestrator.engine.blocks.undo import OPEN
 from orchestrator.engine.decision import Decision
+from orchestrator.engine.early import EARLY_TIMER
 from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
-from orchestrator.engine.plan import Plan
+from orchestrator.engine.plan import LOOPS, Plan
 from orchestrator.engine.process import Process, decode_process, encode_process
 from orchestrator.engine.turn import DEADLINE_TIMER
+from orchestrator.language.flow import Fallback, Repeat, Sleep
 from orchestrator.testkit.reading import Sent
 
 
@@ -43,7 +46,8 @@ def round_trip(plan: Plan, item: Input, before: Process | None, decision: Decisi
 
 
 def accounted(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
-    """Every input is applied or ignored with a reason, and is in the history; what is ignored changes nothing else."""
+    """Every input is applied, kept, or ignored with a reason, and is in the history; what is ignored changes nothing
+    else, and what is kept nothing that anybody sees."""
     if (decision.result == "ignored") != (decision.reason is not None):
         raise Broken(f"{decision.result} with reason {decision.reason}")
     after = decision.process
@@ -64,6 +68,9 @@ def accounted(plan: Plan, item: Input, before: Process | None, decision: Decisio
     if decision.result == "applied":
         if after.revision != (before.revision if before else 0) + 1:
             raise Broken("an applied input makes one revision")
+    elif decision.result == "buffered":
+        if sent or after.revision != (before.revision if before else 0) or len(after.early) > EARLY_MAX:
+            raise Broken("an input that was kept has changed something")
     elif sent or before is None or msgspec.structs.replace(after, history_length=before.history_length) != before:
         raise Broken("an ignored input has changed something")
 
@@ -73,18 +80,25 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
     after = decision.process
     if after is None:
         return
-    wanted = set()
+    wanted = {EARLY_TIMER} if after.phase == "early" and after.early else set()
     for name, step in after.steps.items():
         if step.status == "awaiting":
             wanted.add(f"{name}/silence")
         elif step.status == "backoff":
             wanted.add(f"{name}/retry")
+        elif step.status == "waiting":
+            wanted.add(f"{name}/limit")
         for job in step.undos:
             if job.status == "awaited":
                 wanted.add(f"{name}/undo/{job.numbers[-1]}/silence")
             elif job.status == "backoff":
                 wanted.add(f"{name}/undo/{job.numbers[-1]}/retry")
-    found = set(after.timers) - {DEADLINE_TIMER}
+    for key, state in after.nodes.items():
+        node = plan.find(key)
+        if node is not None and isinstance(node.block, Sleep) and state.status == "running" and key not in after.stuck:
+            wanted.add(f"{key}/wake")
+    escalations = {f"{name}/escalation" for name, step in after.steps.items() if step.status == "waiting"}
+    found = set(after.timers) - {DEADLINE_TIMER} - escalations
     if found != wanted:
         raise Broken(f"timers {sorted(found)} are set, but {sorted(wanted)} are wanted")
     if DEADLINE_TIMER in after.timers and (after.ended or after.cause):
@@ -94,10 +108,10 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
 def ends(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
     """A process ends once, with nothing stuck, awaited or owed; what is neither ended nor stuck waits for something."""
     after = decision.process
-    if after is None:
+    if after is None or after.phase == "early":
         return
     debts = [name for name, step in after.steps.items() if any(job.status in OPEN for job in step.undos)]
-    awaiting = [name for name, step in after.steps.items() if step.status in ("awaiting", "backoff")]
+    awaiting = [name for name, step in after.steps.items() if step.status in ("awaiting", "backoff", "waiting")]
     just_ended = after.ended is not None and (before is None or before.ended is None)
     if just_ended and (debts or awaiting or after.stuck or after.timers):
         raise Broken(f"it ends with open undos {debts}, awaited steps {awaiting}, stuck {list(after.stuck)}")
@@ -105,23 +119,68 @@ def ends(plan: Plan, item: Input, before: Process | None, decision: Decision, se
         raise Broken(f"it ended as {before.ended}, and then as {after.ended}")
     if (after.phase == "stuck") != bool(after.stuck):
         raise Broken(f"phase {after.phase}, but stuck at {list(after.stuck)}")
-    if after.ended is None and not after.stuck and not awaiting and not debts:
+    if after.ended is None and not after.stuck and not awaiting and not debts and not after.timers:
         raise Broken("it waits for nothing, and does not end")
     for name, step in after.steps.items():
         if any(job.status == "stuck" for job in step.undos) != (f"{name}/undo" in after.stuck):
             raise Broken(f"the undo of {name} is stuck in one place and not in another")
 
 
+def _in_body(plan: Plan, path: str) -> bool:
+    node = plan.find(path)
+    assert node is not None, f"{path} is no place of the saga"
+    return plan.in_body(node)
+
+
 def nothing_new_while_undoing(
     plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]
 ) -> None:
-    """Once everything is to be undone, the body starts nothing and publishes nothing any more."""
+    """Once everything is to be undone, the body starts nothing and publishes nothing any more. (A loop that fails in
+    the turn in which it begins has published what it had to before.)"""
     after = decision.process
     if after is None or after.cause is None:
         return
+    if (before is None or before.cause is None) and after.cause.step is not None:
+        node = plan.find(after.cause.step)
+        if node is not None and isinstance(node.block, Repeat):
+            return
     for one in sent:
-        if one.kind in ("command", "emit") and not one.again and plan.in_body(plan.by_key[one.step]):
+        if one.kind in ("command", "emit") and not one.again and _in_body(plan, one.step):
             raise Broken(f"{one} is sent after the process began to undo")
+
+
+def given_up_at_once(
+    plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]
+) -> None:
+    """What is inside something that is being undone, or an alternative that was given up, knows it: it begins nothing
+    new, and neither sleeps nor waits for another try."""
+    after = decision.process
+    if after is None:
+        return
+    for name, step in after.steps.items():
+        unaware = step.status == "backoff" or (step.status == "awaiting" and not step.undoing)
+        if unaware and not _goes_forward(plan, name, after):
+            raise Broken(f"{name} is {step.status}, but what is around it was given up")
+    for timer_id in after.timers:
+        if timer_id.endswith("/wake") and not _goes_forward(plan, timer_id.removesuffix("/wake"), after):
+            raise Broken(f"{timer_id} is set, but what is around it was given up")
+
+
+def _goes_forward(plan: Plan, path: str, after: Process) -> bool:
+    node = plan.find(path)
+    assert node is not None, f"{path} is no place of the saga"
+    number, scope = node.number, node.scope
+    while (parent := plan.nodes[number].parent) is not None:
+        around = plan.nodes[parent]
+        if isinstance(around.block, LOOPS):
+            scope = scope[:-1].rpartition(".")[0]
+            scope = f"{scope}." if scope else ""
+        state = after.nodes[scope + around.key]
+        abandoned = isinstance(around.block, Fallback) and state.count != plan.nodes[number].position
+        if state.status != "running" or abandoned:
+            return False
+        number = parent
+    return True
 
 
 def undo_waits(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
@@ -155,6 +214,7 @@ RULES: tuple[Rule, ...] = (
     timers,
     ends,
     nothing_new_while_undoing,
+    given_up_at_once,
     undo_waits,
     past_the_pivot,
 )

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from contracts.process import OperatorAction
+from contracts.process import OperatorAction, TimerFired
 from contracts.technical import CommandFailed
 from orchestrator.engine.blocks.undo import OPEN
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Sequence
+from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
 from orchestrator.testkit.fold import Fed
-from orchestrator.testkit.grammar import predecessors
 from orchestrator.testkit.invariants import Broken
 from orchestrator.testkit.reading import Sent
+from orchestrator.testkit.structure import Around, Structure
 
 
 @dataclass(slots=True)
 class Judge:
     plan: Plan
     process_id: str
-    before: dict[str, frozenset[str]] = field(default_factory=dict)
-    finished: set[str] = field(default_factory=set)
-    """Steps that have succeeded or were skipped, and emits that were published or skipped."""
+    saga: Structure = field(init=False)
     retryable: set[str] = field(default_factory=set)
     """Command ids whose answers said: nothing has happened, and a new try is allowed."""
-    excused: set[str] = field(default_factory=set)
-    """Steps for which a person vouched."""
     undone_first: set[str] = field(default_factory=set)
+    elements: dict[str, set[int]] = field(default_factory=dict)
+    """By key of a `for_each`: the elements in which anything was sent."""
 
     def __post_init__(self) -> None:
-        self.before = predecessors(self.plan.saga.body)
-        if self.plan.saga.cancelled is not None:
-            self.before |= predecessors(self.plan.saga.cancelled)
+        self.saga = Structure(self.plan)
 
     def see(self, fed: Fed) -> None:
         """Raises Broken."""
         after = fed.after
         if after is None or fed.decision.result == "ignored":
             return
+        self.saga.now_ms = after.updated_at_ms
         self._note(fed)
+        self._judge_cause(fed.before, after)
         for sent in fed.sent:
             if sent.kind == "undo" and not sent.again:
                 self._judge_undo(sent, after)
@@ -53,27 +52,44 @@ class Judge:
             assert fed.before is not None
             if action.action == "skip":
                 name = (action.step or next(iter(fed.before.stuck))).removesuffix("/undo")
-                self.excused.add(name)
-                self.finished.add(name)
+                self.saga.excused.add(name)
+                self.saga.finished_steps.add(name)
+            return
+        if envelope.type == TimerFired.type:
+            timer_id = TimerFired.model_validate_json(fed.item.data).timer_id
+            if timer_id.endswith("/wake"):
+                self.saga.finished_steps.add(timer_id.removesuffix("/wake"))
             return
         if envelope.causation_id is None or "/undo/" in envelope.causation_id:
             return
-        name = envelope.causation_id.removeprefix(f"{self.process_id}/").split("/")[0]
-        block = self.plan.by_key[name].block
+        self._note_answer(fed, envelope.causation_id)
+
+    def _note_answer(self, fed: Fed, causation: str) -> None:
+        name, kind = causation.removeprefix(f"{self.process_id}/").split("/")[0], fed.item.envelope.type
+        block = self.saga.node(name).block
         assert isinstance(block, CommandStep)
-        if envelope.type == CommandFailed.type:
+        if kind == CommandFailed.type:
             failed = CommandFailed.model_validate_json(fed.item.data)
             if failed.effect == "none" and failed.retryable:
-                self.retryable.add(envelope.causation_id)
-        elif envelope.type.endswith(".refused.v1"):
-            if any(event.type == envelope.type for event in block.retry.on):
-                self.retryable.add(envelope.causation_id)
+                self.retryable.add(causation)
+        elif kind.endswith(".refused.v1"):
+            if any(event.type == kind for event in block.retry.on):
+                self.retryable.add(causation)
         else:
-            self.finished.add(name)
+            self.saga.finished_steps.add(name)
+
+    def _judge_cause(self, before: Process | None, after: Process) -> None:
+        """Nothing is undone because of an alternative that another one could have replaced."""
+        if after.cause is None or after.cause.step is None or (before is not None and before.cause is not None):
+            return
+        for around in self.saga.chain(after.cause.step):
+            node = self.plan.nodes[around.number]
+            if isinstance(node.block, Fallback) and around.branch < len(node.children) - 1:
+                raise Broken(f"everything is undone because of {after.cause.step}, and {node.key} had an alternative")
 
     def _judge_forward(self, sent: Sent, fed: Fed, after: Process) -> None:
         by_operator = fed.item.envelope.type == OperatorAction.type
-        by_timer = fed.item.envelope.type == "orchestrator.timer-fired.v1"
+        by_timer = fed.item.envelope.type == TimerFired.type
         if sent.again:
             if not (by_timer or by_operator):
                 raise Broken(f"{sent} without silence and without a person's wish")
@@ -82,18 +98,63 @@ class Judge:
             earlier = f"{self.process_id}/{sent.step}/{sent.number - 1}"
             if earlier not in self.retryable and not after.steps[sent.step].budget:
                 raise Broken(f"{sent}, but the try before is not known to have had no effect")
-        missing = self.before[sent.step] - self.finished
-        if missing:
-            raise Broken(f"{sent} before {sorted(missing)}")
+        for around in self.saga.chain(sent.step):
+            self._judge_place(sent, around, fed.before)
         if sent.kind == "emit":
-            self.finished.add(sent.step)
-        if not self.plan.in_body(self.plan.by_key[sent.step]):
+            self.saga.finished_steps.add(sent.step)
+        if not self.plan.in_body(self.saga.node(sent.step)):
             self._nothing_owed(after, sent)
+
+    def _judge_place(self, sent: Sent, around: Around, earlier: Process | None) -> None:
+        """What the block around a place says about when and whether anything may be sent in it."""
+        node, saga = self.plan.nodes[around.number], self.saga
+        key = around.scope + node.key
+        match node.block:
+            case Sequence():
+                before = [(child, around.scope) for child in node.children[: around.branch]]
+            case Repeat():
+                before = [(node.children[0], f"{key}[{index}].") for index in range(around.branch)]
+                saga.reached[key] = max(around.branch, saga.reached.get(key, 0))
+            case ForEach():
+                before = self._judge_window(sent, around, key, node.block.concurrency)
+            case Choice():
+                before = []
+                if saga.chosen(around.number, around.scope) != around.branch:
+                    raise Broken(f"{sent}, in the wrong branch of {key}")
+            case Fallback():
+                before = []
+                self._judge_alternative(sent, around, key, earlier)
+            case _:
+                before = []
+        for number, scope in before:
+            if not saga.finished(number, scope):
+                raise Broken(f"{sent} before {scope}{self.plan.nodes[number].key} has finished")
+
+    def _judge_window(self, sent: Sent, around: Around, key: str, concurrency: int) -> list[tuple[int, str]]:
+        """Not more elements at a time than allowed. Returns what must have finished: with one at a time, all before."""
+        body = self.plan.nodes[around.number].children[0]
+        seen = self.elements.setdefault(key, set())
+        seen.add(around.branch)
+        underway = [index for index in seen if not self.saga.finished(body, f"{key}[{index}].")]
+        if len(underway) > concurrency:
+            raise Broken(f"{sent}: elements {sorted(underway)} of {key} are under way, {concurrency} are allowed")
+        return [(body, f"{key}[{index}].") for index in range(around.branch if concurrency == 1 else 0)]
+
+    def _judge_alternative(self, sent: Sent, around: Around, key: str, earlier: Process | None) -> None:
+        reached = self.saga.reached.get(key, 0)
+        if around.branch < reached:
+            raise Broken(f"{sent} in an alternative of {key} that was given up")
+        if around.branch > reached:
+            children = self.plan.nodes[around.number].children
+            state = earlier.nodes.get(key) if earlier is not None else None
+            now = state is None or state.count < around.branch  # else its late success means nothing
+            if now and self.saga.finished(children[around.branch - 1], around.scope):
+                raise Broken(f"{sent}, but the alternative before it has succeeded")
+            self.saga.reached[key] = around.branch
 
     def _nothing_owed(self, after: Process, sent: Sent) -> None:
         for name, step in after.steps.items():
-            in_body = self.plan.in_body(self.plan.by_key[name])
-            if in_body and step.status in ("awaiting", "backoff"):
+            if self.plan.in_body(self.saga.node(name)) and step.status in ("awaiting", "backoff"):
                 raise Broken(f"{sent} while {name} is still awaited")
 
     def _judge_undo(self, sent: Sent, after: Process) -> None:
@@ -102,17 +163,19 @@ class Judge:
         number = step.outcome.try_number if step.outcome else len(step.tries)
         if f"{self.process_id}/{sent.step}/{number}" not in sent.envelope.undoes or sent.step in self.undone_first:
             return
-        if after.past_pivot and step.status == "succeeded":
+        given_up = self.saga.given_up(sent.step, after)
+        if after.past_pivot and step.status == "succeeded" and given_up < 0:
             raise Broken(f"{sent} past the pivot")
         self.undone_first.add(sent.step)
-        if after.cause is None:
+        if after.cause is None and given_up < 0:
             return  # a success that came after a person had skipped its step: only this one is undone
-        for name, earlier in self.before.items():
-            if sent.step not in earlier or name not in after.steps:
+        for name, later in after.steps.items():
+            depth, ordered = self.saga.parting(sent.step, name)
+            if not ordered or depth <= given_up:
                 continue
-            later = after.steps[name]
             open_undos = any(job.status in OPEN for job in later.undos)
-            if later.status in ("awaiting", "backoff") or (open_undos and not later.undone):
+            standing = later.status == "succeeded" and not later.undone
+            if later.status in ("awaiting", "backoff") or (open_undos and not later.undone) or standing:
                 raise Broken(f"{sent} before {name}, which comes later, is undone")
 
     def end(self, after: Process, standing: dict[str, str]) -> None:
@@ -121,18 +184,24 @@ class Judge:
             return
         if after.ended is None:
             raise Broken(f"nothing can happen any more, but the process is {after.phase}")
-        for name in self.before:
-            node = self.plan.by_key[name]
-            if not isinstance(node.block, CommandStep) or name in self.excused:
+        required = set(self._required(after))
+        for name in sorted(required | set(standing.values())):
+            node, effects = self.saga.node(name), sum(step == name for step in standing.values())
+            assert isinstance(node.block, CommandStep)
+            if name in self.saga.excused:
                 continue
-            effects = sum(step == name for step in standing.values())
-            forward = after.ended == "completed" if self.plan.in_body(node) else after.ended != "completed"
-            if not forward:
+            if name not in required:
                 if effects and node.block.undo is not None:
                     raise Broken(f"the process is {after.ended}, but an effect of {name} stands")
-                if effects and node.number >= (self.plan.cancelled_root or len(self.plan.nodes)):
+                if effects and not self.plan.in_body(node):
                     raise Broken(f"{name} was done, but the process is {after.ended}")
             elif effects == 0:
                 raise Broken(f"the process is {after.ended}, but {name} was not done")
             elif effects > 1 and node.block.undo is not None:
                 raise Broken(f"the process is {after.ended}, but {name} was done {effects} times")
+
+    def _required(self, after: Process) -> list[str]:
+        root = self.plan.body_root if after.ended == "completed" else self.plan.cancelled_root
+        if root is None:
+            return []
+        return list(self.saga.required(root, "", after))

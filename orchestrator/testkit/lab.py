@@ -71,6 +71,7 @@ def step(
     *,
     undo: bool = True,
     needs: str | None = None,
+    needs_all: str | None = None,
     raises: Exception | None = None,
     undo_raises: Exception | None = None,
     undo_policy: dict[str, Any] | None = None,
@@ -80,12 +81,19 @@ def step(
 
     Args:
         needs: An earlier step whose outcome the builder demands.
+        needs_all: An earlier step inside a `for_each`: what it has yielded in all elements, joined by commas.
         raises, undo_raises: A bug of the saga's author: what the builder raises.
         undo_policy: `retry`, `timeout`, `patience` of the undo.
         options: What `command` takes.
     """
     builder: Any
-    if needs is None:
+    if needs_all is not None:
+
+        def builder(begun: Begun, earlier: Annotated[tuple[Done, ...], From(needs_all)]) -> Do:
+            _raise(raises)
+            return Do(job_id=begun.job_id, step=name, note=begun.note, saw=",".join(one.mark for one in earlier))
+
+    elif needs is None:
 
         def builder(begun: Begun) -> Do:
             _raise(raises)

@@ -8,6 +8,7 @@ from typing import Literal
 from contracts.envelope import Envelope, decode_headers
 from contracts.message import Message
 from contracts.process import (
+    ApprovalEscalated,
     ProcessCancelled,
     ProcessCompensated,
     ProcessCompensating,
@@ -18,9 +19,10 @@ from contracts.process import (
     ProcessStuck,
 )
 from contracts.record import OutgoingRecord
+from contracts.topics import ORCHESTRATOR_DEAD_LETTERS
 from orchestrator.engine.plan import Plan
 
-SentKind = Literal["command", "undo", "emit", "lifecycle"]
+SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter"]
 LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
     event.type: event
     for event in (
@@ -70,9 +72,14 @@ def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: boo
     if lifecycle is not None:
         announced = envelope.type.removeprefix("orchestrator.process-").partition(".")[0]
         return Sent("lifecycle", announced, 0, envelope, lifecycle, record, again)
+    if envelope.type == ApprovalEscalated.type:
+        return Sent("lifecycle", "approval-escalated", 0, envelope, ApprovalEscalated, record, again)
+    if record.topic == ORCHESTRATOR_DEAD_LETTERS:
+        return Sent("dead-letter", "", 0, envelope, Message, record, again)
     path = envelope.id.removeprefix(f"{process_id}/")
     name, *rest = path.split("/")
-    node = plan.by_key[name]
+    node = plan.find(name)
+    assert node is not None, f"{envelope.id} is of no step"
     kind: SentKind = "emit" if not rest else "undo" if rest[0] == "undo" else "command"
     model = node.undo_makes if kind == "undo" else node.makes
     assert model is not None and model.type == envelope.type, f"{envelope.id} is not a {envelope.type}"

@@ -16,13 +16,14 @@ from typing import Any, Literal, TypeVar
 from contracts.envelope import Envelope
 from contracts.ids import command_id, process_id
 from contracts.message import Command, Event, Message
-from contracts.process import OperatorAction
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction
 from contracts.technical import CommandFailed
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
+from orchestrator.language.waiting import Signal
 from orchestrator.testkit.answers import answer_like, failure
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.inbox import Inbox
@@ -55,11 +56,25 @@ class Story:
         self, event: Event, *, id: str = "start", source: str = "/test/origin", version: int | None = None
     ) -> Story:
         """The start event arrives; also again, with the same or another payload, id, producer or stamped version."""
-        if self._fold is None or self._inbox is None:
-            identity = process_id(self.saga.name, self.saga.key(event))
+        return self._feed(self._begin(self.saga.key(event)).start(event, id=id, source=source, version=version))
+
+    def happens(self, event: Event, *, id: str = "event", source: str = "/test/elsewhere") -> Story:
+        """An event that the saga waits for, or will: also before the start."""
+        (route, *_) = self.book.observes(event.type)
+        return self._feed(self._begin(route.key(event)).observed(event, id=id, source=source))
+
+    def signals(self, signal: Signal, *, key: str | None = None, id: str = "signal", sender: str = "ann") -> Story:
+        """A signal to the process. `key`: its business key, where nothing has happened before."""
+        log = self._log if key is None else self._begin(key)
+        return self._feed(log.signal(signal, id=id, sender=sender))
+
+    def _begin(self, key: str) -> Inbox:
+        """The inbox of the one process that the story is about."""
+        if self._inbox is None:
+            identity = process_id(self.saga.name, key)
             self._inbox = Inbox(identity, self.saga.name, self.saga.version)
             self._fold = Fold(self.book, self._plan, identity)
-        return self._feed(self._inbox.start(event, id=id, source=source, version=version))
+        return self._inbox
 
     def succeeds(self, step: str, outcome: Event | None = None, *, number: int | None = None) -> Story:
         """The step's command is answered by a success. Without `outcome`: one whose fields are the command's.
@@ -147,6 +162,7 @@ class Story:
         step: str | None = None,
         *,
         outcome: Event | dict[str, Any] | None = None,
+        correction: dict[str, Any] | None = None,
         number: int | None = None,
         revision: int | None = None,
         note: str | None = None,
@@ -163,8 +179,23 @@ class Story:
             note=note,
             outcome_type=outcome.type if isinstance(outcome, Event) else None,
             outcome=given,
+            correction=correction,
         )
         return self._feed(self._log.operator(action_taken))
+
+    def approves(
+        self, step: str, form: dict[str, Any] | None = None, *, roles: tuple[str, ...] | None = None, no: bool = False
+    ) -> Story:
+        """A person decides at an approval: yes, or `no`."""
+        decision: Literal["approve", "reject"] = "reject" if no else "approve"
+        given = ApprovalGiven(
+            process_id=self.process.id, step=step, decision=decision, form=form, by="ann", roles=roles
+        )
+        return self._feed(self._log.control(given))
+
+    def cancels(self) -> Story:
+        """A person calls the process off."""
+        return self._feed(self._log.control(CancelRequested(process_id=self.process.id, operator="ann")))
 
     def repeats(self, back: int = 1) -> Story:
         """The last input (or the one `back` inputs ago) is delivered once more. It must be ignored; say `ignored`."""
@@ -248,6 +279,17 @@ class Story:
             raise Unexpected(f"the last input was {decision.result} ({decision.reason}), not ignored ({reason})")
         self._ignored_untold = False
         return self
+
+    def keeps(self, *types: str) -> Story:
+        """The last input was kept for later; these types are kept now, in order (a signal: `signal/<name>`)."""
+        found = tuple(early.type for early in self.process.early)
+        if self.last.decision.result != "buffered" or found != types:
+            raise Unexpected(f"the last input was {self.last.decision.result}; kept are {found}, not {types}")
+        return self
+
+    def gives_up(self, count: int) -> Story:
+        """So many early messages went to dead letters."""
+        return self._tell("dead-letter", ("",) * count, again=False)
 
     def alerts(self, *alerts: str) -> Story:
         if self.last.decision.alerts != alerts:

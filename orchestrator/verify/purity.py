@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType
 
+from orchestrator.language.source import FunctionNode, function_nodes
 from orchestrator.verify import whitelist
-from orchestrator.verify.source import FunctionNode, function_nodes
 
 CHAIN_MAX = 16
 """Helpers that call helpers; more is a program, not a builder."""

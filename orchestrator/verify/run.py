@@ -1,10 +1,11 @@
-"""All rules over all sagas."""
+"""All rules over all sagas; then those that break none are explored with the real engine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
 from orchestrator.language.saga import Saga
+from orchestrator.verify.exploration import check_exploration
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.rules import (
@@ -13,19 +14,26 @@ from orchestrator.verify.rules import (
     builder_signature,
     captured,
     command_handled,
+    correlation,
     dead_block,
+    deadline_short,
     ending,
+    event_published,
+    fallback_reference,
+    injected_shape,
     irreversible,
     needless_optional,
     pivot,
     pure_builder,
     reserved_name,
     retry,
+    retry_outlasts,
     saga_unique,
     timing,
     undo_demands,
     undo_refusable,
     unknown_source,
+    unreachable_branch,
 )
 from orchestrator.verify.subject import Subject
 
@@ -37,23 +45,33 @@ RULES: tuple[Rule, ...] = (
     builder_signature.check,
     captured.check,
     command_handled.check,
+    correlation.check,
     dead_block.check,
+    deadline_short.check,
     ending.check,
+    event_published.check,
+    fallback_reference.check,
+    injected_shape.check,
     irreversible.check,
     needless_optional.check,
     pivot.check,
     pure_builder.check,
     reserved_name.check,
     retry.check,
+    retry_outlasts.check,
     timing.check,
     undo_demands.check,
     undo_refusable.check,
     unknown_source.check,
+    unreachable_branch.check,
 )
 
 
 def verify_sagas(sagas: Iterable[Saga], handlers: Handlers) -> tuple[Finding, ...]:
     """Every finding, ordered by file and line. Empty: the sagas may run."""
     subjects = [Subject(saga) for saga in sagas]
-    found = {finding for subject in subjects for rule in RULES for finding in rule(subject, handlers)}
-    return tuple(sorted(found | set(saga_unique.check(subjects))))
+    found = set(saga_unique.check(subjects))
+    for subject in subjects:
+        broken = {finding for rule in RULES for finding in rule(subject, handlers)}
+        found |= broken or set(check_exploration(subject.saga))
+    return tuple(sorted(found))

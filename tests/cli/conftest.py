@@ -18,7 +18,6 @@ from contracts.inventory import StockReleased, StockReserved
 from contracts.message import Event, Message
 from contracts.orders import Address, OrderLine, OrderPlaced
 from contracts.payment import PaymentCaptured, PaymentDeclined
-from contracts.process import OperatorAction
 from contracts.shipping import LabelCreated, LabelVoided
 from contracts.technical import CommandFailed
 from orchestrator.cli.app import build_app
@@ -28,6 +27,7 @@ from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
+from orchestrator.runtime.inbox_writer import PersonsMessage
 from orchestrator.sagas import all_sagas
 
 BOOK = SagaBook(all_sagas())
@@ -49,15 +49,24 @@ class World:
     """Feeds inputs to the engine and keeps what the read model would show."""
 
     connections: MemoryConnections = field(default_factory=MemoryConnections)
+    book: SagaBook = BOOK
     now_ms: int = START_MS
     offsets: Any = field(default_factory=itertools.count)
 
-    def feed(self, process: str, message: Message, envelope: Envelope, *, starts: bool = False) -> None:
+    def feed(
+        self,
+        process: str,
+        message: Message,
+        envelope: Envelope,
+        *,
+        starts: bool = False,
+        stamp: tuple[str, int] | None = None,
+    ) -> None:
         self.now_ms += 10
         before = self.connections.states.get(process)
-        saga = ("order-fulfilment", 1) if starts else (None, None)
+        saga = ("order-fulfilment", 1) if starts else stamp or (None, None)
         item = Input(next(self.offsets), self.now_ms, process, envelope, message.to_json(), *saga)
-        decision = decide(BOOK, before, item)
+        decision = decide(self.book, before, item)
         assert decision.process is not None
         self.connections.states[process] = decision.process
         if decision.history is not None:
@@ -78,9 +87,9 @@ class World:
         )
         self.feed(process, event, envelope)
 
-    async def act(self, action: OperatorAction, message_id: str) -> None:
+    async def act(self, action: PersonsMessage, message_id: str) -> None:
         envelope = Envelope(id=message_id, source="/counterpoint/cli", type=action.type)
-        self.feed(action.process_id, action, envelope)
+        self.feed(action.process_id, action, envelope, stamp=self.connections.stamps[-1])
 
     # Whole stories.
 

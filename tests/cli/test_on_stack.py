@@ -16,6 +16,7 @@ from contracts.topics import MESSAGE_BYTES_MAX
 from deploy.local.site import INFRASTRUCTURE
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
+from orchestrator.cli.inbox_kafka import open_retained
 from tests.cli.conftest import ORDER
 
 pytestmark = pytest.mark.stack
@@ -102,3 +103,19 @@ def test_a_stopped_kafka_is_exit_code_4(tmp_path: Path, stack: Stack) -> None:
     result = counterpoint(stack, "dead-letters", "list", "--endpoints", str(file))
     assert result.returncode == 4
     assert b"Kafka is away" in result.stderr
+
+
+async def test_the_retained_inbox_is_read_to_its_end_and_no_further(stack: Stack) -> None:
+    as_json(stack, "topics", "apply")
+    async with open_retained(stack.endpoints.kafka) as empty:
+        before = empty.size()
+    for number in range(300):
+        version = str(1 + number % 2)
+        send(stack, "orchestrator.inbox", b"s:%d" % number, b"{}", {"cp_saga": "s", "cp_version": version})
+    async with open_retained(stack.endpoints.kafka) as inbox:
+        send(stack, "orchestrator.inbox", b"s:late", b"{}", {"cp_saga": "s", "cp_version": "1"})
+        records = [record async for batch in inbox.batches() for record in batch]
+        assert (inbox.size(), len(records)) == (before + 300, before + 300)
+    assert sum(("cp_version", b"2") in record.headers for record in records) == 150
+    listed = as_json(stack, "versions")
+    assert [(row["saga"], row["unfinished"], row["record"]) for row in listed] == [("order-fulfilment", 0, "same")]

@@ -15,7 +15,8 @@ from orchestrator.language import Saga, command, sequence
 from orchestrator.sagas.order_fulfilment import charge, reserve
 
 COMMANDS = (
-    "list", "show", "retry", "skip", "compensate", "publish", "verify", "topics apply", "dead-letters list",
+    "list", "show", "retry", "skip", "compensate", "publish", "verify", "draw", "try", "versions", "versions drop",
+    "topics apply", "dead-letters list",
     "dead-letters show",
 )  # fmt: skip
 
@@ -39,6 +40,7 @@ STACK_COMMANDS = (
     ("retry", "order-fulfilment:o1"),
     ("topics", "apply"),
     ("dead-letters", "list"),
+    ("versions",),
     ("publish", "payment.declined.v1", "-"),
 )
 

@@ -83,9 +83,12 @@ def test_unknown_fields_are_ignored_and_never_written(message: type[Message]) ->
 
 
 def _with_unknown(value: Any) -> Any:
-    """An undeclared field in every object; an operator's `outcome` is a whole payload, and kept as it is."""
+    """An undeclared field in every object; what is a whole payload itself is kept as it is."""
     if isinstance(value, dict):
-        known = {key: inner if key == "outcome" else _with_unknown(inner) for key, inner in value.items()}
+        known = {
+            key: inner if key in ("outcome", "correction", "payload", "form") else _with_unknown(inner)
+            for key, inner in value.items()
+        }
         return {**known, "unheard_of": {"a": 1}}
     if isinstance(value, list):
         return [_with_unknown(item) if isinstance(item, dict) else item for item in value]

@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.engine.process import encode_process
-from orchestrator.language import Retry, parallel, pivot, sequence
+from orchestrator.language import Retry, choice, fallback, otherwise, parallel, pivot, sequence, when
 from orchestrator.testkit import Story
 from orchestrator.testkit.lab import Begun, Done, lab_saga, step
+from orchestrator.testkit.lab_flow import each, pause, predicate, rounds
 
 FOLDER = Path(__file__).parent / "stored_states"
 PREFIX = "v1"
@@ -22,6 +23,38 @@ SAGA = lab_saga(
     ),
     deadline=timedelta(hours=2),
 )
+
+
+FLOW_PREFIX = "v2"
+FLOW_SAGA = lab_saga(
+    sequence(
+        choice(when(predicate("never"), step("a")), otherwise(step("b"))),
+        rounds(2, step("c"), counted="c", name="poll"),
+        parallel(
+            fallback(step("d"), step("e")),
+            each(4, sequence(step("f"), step("g")), name="ship", concurrency=2),
+            pause("nap", timedelta(days=1)),
+        ),
+    )
+)
+"""With the blocks that decide which blocks run."""
+
+
+def flow_stories() -> dict[str, Story]:
+    return {"flow-forward": _flow_forward(), "flow-undoing": _flow_undoing()}
+
+
+def _flow_forward() -> Story:
+    story = Story(FLOW_SAGA).starts(Begun(job_id="j1")).sends("b").succeeds("b").sends("poll[0].c")
+    for number, follows in enumerate((("poll[1].c",), ("d", "ship[0].f", "ship[1].f"))):
+        mark = f"lab:j1/poll[{number}].c/1"
+        story.succeeds(f"poll[{number}].c", Done(job_id="j1", step="c", mark=mark)).sends(*follows)
+    story.succeeds("ship[1].f").sends("ship[1].g").succeeds("ship[1].g").sends("ship[2].f")
+    return story.fails("d", effect="unknown").sends("e").undoes("d")
+
+
+def _flow_undoing() -> Story:
+    return _flow_forward().refuses("ship[2].f").undoes("ship[1].g")
 
 
 def stories() -> dict[str, Story]:
@@ -40,7 +73,9 @@ def _undoing() -> Story:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name, story in stories().items():
-        path = FOLDER / f"{PREFIX}-{name}.b64"
+    states = {f"{PREFIX}-{name}": story for name, story in stories().items()}
+    states |= {f"{FLOW_PREFIX}-{name}": story for name, story in flow_stories().items()}
+    for name, story in states.items():
+        path = FOLDER / f"{name}.b64"
         if not path.exists():
             path.write_bytes(base64.encodebytes(encode_process(story.process)))

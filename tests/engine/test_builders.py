@@ -92,21 +92,21 @@ def test_a_builder_that_makes_something_else_is_stuck() -> None:
     def builder(begun: Begun) -> Do:
         return Told(job_id=begun.job_id, name="x")  # type: ignore[return-value]
 
-    made_by(builder).is_stuck("a", reason="made Told, but declares Do")
+    made_by(builder).is_stuck("a", reason="returned Told, but declares Do")
 
 
 def test_a_message_that_cannot_be_written_is_stuck() -> None:
     def builder(begun: Begun) -> Do:
         return Do.model_construct(job_id=begun.job_id, step="\ud800")
 
-    made_by(builder).is_stuck("a", reason="builder raised")
+    made_by(builder).is_stuck("a", reason="what builder made cannot be sent")
 
 
 def test_a_key_that_cannot_be_written_is_stuck() -> None:
     def builder(begun: Begun) -> Do:
         return Do.model_construct(step="x")  # type: ignore[call-arg]
 
-    made_by(builder).is_stuck("a", reason="builder raised")
+    made_by(builder).is_stuck("a", reason="what builder made cannot be sent")
 
 
 class Mute(Exception):

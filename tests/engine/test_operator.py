@@ -230,3 +230,12 @@ def test_who_did_what_and_why_is_in_the_history() -> None:
     history = story.last.decision.history
     assert history is not None
     assert decode_entry(history).notes[0] == "ann asked for retry (the provider is back)"
+
+
+def test_a_settled_irreversible_step_in_doubt_is_not_executed_again() -> None:
+    """Its second try is perhaps done too, when its first success has settled it: found by seed 16618."""
+    one = step("a", undo=False, irreversible=True, retry=Retry(attempts=2, first=SECOND))
+    story = Story(lab_saga(sequence(one, step("b")))).starts(BEGUN).sends("a").fails("a").passes(SECOND).sends("a")
+    story.succeeds("a", number=1).sends("b").fails("a", effect="unknown", number=2).refuses("b")
+    story.is_stuck("a", reason="perhaps-done-irreversible").operator("retry").ignored("nothing-to-retry")
+    story.operator("compensate").ignored("nothing-to-retry").operator("skip").ends("compensated")

@@ -13,7 +13,7 @@ from orchestrator.engine.decide import decide
 from orchestrator.engine.process import Process, decode_process, encode_process
 from orchestrator.testkit.inbox import Inbox
 from orchestrator.testkit.lab import Done, Reverted
-from tests.engine.store_states import FOLDER, SAGA, stories
+from tests.engine.store_states import FLOW_PREFIX, FLOW_SAGA, FOLDER, SAGA, flow_stories, stories
 
 BLOBS = sorted(FOLDER.glob("*.b64"))
 
@@ -48,6 +48,27 @@ def test_an_undoing_process_of_the_first_version_comes_to_its_end() -> None:
         decision = decide(book, process, item)
         assert decision.result == "applied" and decision.process is not None
         process = decision.process
+    assert (process.phase, process.timers, process.awaited()) == ("compensated", {}, ())
+
+
+def test_there_are_stored_states_with_loops_and_alternatives() -> None:
+    found = [path.stem for path in BLOBS if path.stem.startswith(f"{FLOW_PREFIX}-flow-")]
+    assert found == sorted(f"{FLOW_PREFIX}-{name}" for name in flow_stories())
+
+
+def test_an_undoing_process_with_loops_and_alternatives_comes_to_its_end() -> None:
+    process = load(FOLDER / f"{FLOW_PREFIX}-flow-undoing.b64")
+    book, inbox = SagaBook([FLOW_SAGA]), Inbox("lab:j1", "lab", 1)
+    inbox.now_ms = process.updated_at_ms
+    undos = ("d", "ship[1].g", "ship[1].f", "e", "ship[0].f", "poll[1].c", "poll[0].c", "b")
+    for path in undos:
+        items = [inbox.answer(Reverted(job_id="j1", step="x"), f"lab:j1/{path}/undo/1")]
+        if path in ("e", "ship[0].f"):  # they were still awaited
+            items.insert(0, inbox.answer(Done(job_id="j1", step="x"), f"lab:j1/{path}/1"))
+        for item in items:
+            decision = decide(book, process, item)
+            assert decision.result == "applied" and decision.process is not None, path
+            process = decision.process
     assert (process.phase, process.timers, process.awaited()) == ("compensated", {}, ())
 
 

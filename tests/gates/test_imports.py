@@ -27,6 +27,7 @@ SKELETON = (
     *("services/shipping/handlers", "services/registry", "services/__main__"),
     *("orchestrator/language/blocks", "orchestrator/engine/decide", "orchestrator/verify/run"),
     *("orchestrator/runtime/shard", "orchestrator/testkit/story", "orchestrator/sagas/order_fulfilment"),
+    "orchestrator/rehearsal/rehearsal",
     *("orchestrator/api/read_model", "orchestrator/cli/story", "orchestrator/app", "orchestrator/__main__"),
 )
 
@@ -55,6 +56,7 @@ PLANTED = (
     ("orchestrator-layers", "orchestrator/runtime/shard", "orchestrator.api.read_model"),
     ("orchestrator-layers", "orchestrator/verify/run", "orchestrator.runtime.shard"),
     ("orchestrator-layers", "orchestrator/verify/run", "orchestrator.sagas"),
+    ("orchestrator-layers", "orchestrator/rehearsal/rehearsal", "orchestrator.runtime.shard"),
     ("orchestrator-layers", "orchestrator/api/read_model", "orchestrator.sagas"),
     ("orchestrator-layers", "orchestrator/cli/story", "orchestrator.app"),
     ("sagas-alone", "orchestrator/sagas/order_fulfilment", "orchestrator.engine"),
@@ -71,6 +73,8 @@ PLANTED = (
     ("engine-pure", "orchestrator/language/blocks", "time"),  # the engine imports it: indirect imports count
     ("verify-alone", "orchestrator/verify/run", "operations.endpoints"),
     ("verify-alone", "orchestrator/verify/run", "aiokafka"),
+    ("rehearsal-alone", "orchestrator/rehearsal/rehearsal", "operations.endpoints"),
+    ("rehearsal-alone", "orchestrator/rehearsal/rehearsal", "redis"),
     ("cli-reads", "orchestrator/cli/story", "orchestrator.runtime.shard"),
     ("cli-reads", "orchestrator/cli/story", "orchestrator.engine.decide"),
     ("testkit-for-tests", "orchestrator/app", "orchestrator.testkit"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.inventory import ReleaseStock, ReserveStock, StockLine, StockReserved
-from contracts.orders import OrderCancelled, OrderPlaced
+from contracts.orders import OrderCancelled, OrderLine, OrderPlaced
 from contracts.payment import ChargePayment, PaymentCaptured, RefundPayment
 from contracts.shipping import CreateLabel, LabelCreated, VoidLabel
 from orchestrator.language import Ending
@@ -15,6 +15,18 @@ def reserve(order: OrderPlaced) -> ReserveStock:
 
 def release(order: OrderPlaced, reserved: StockReserved | None) -> ReleaseStock:
     return ReleaseStock(order_id=order.order_id, reservation_id=reserved.reservation_id if reserved else None)
+
+
+def lines(order: OrderPlaced) -> tuple[OrderLine, ...]:
+    return order.lines
+
+
+def reserve_line(order: OrderPlaced, line: OrderLine) -> ReserveStock:
+    return ReserveStock(order_id=order.order_id, lines=(StockLine(sku=line.sku, quantity=line.quantity),))
+
+
+def is_large(order: OrderPlaced) -> bool:
+    return order.total_cents > 100_000
 
 
 def charge(order: OrderPlaced) -> ChargePayment:

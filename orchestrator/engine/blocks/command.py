@@ -22,6 +22,10 @@ from orchestrator.engine.plan import Node
 from orchestrator.engine.process import Outcome, StoredRecord, Try, TryState
 from orchestrator.engine.turn import Turn
 from orchestrator.language.blocks import CommandStep
+from orchestrator.language.injection import EndingReason
+
+HELD = "held"
+"""How the reason of a step begins that stays for a person (`on_failure="hold"`)."""
 
 
 def start(turn: Turn, node: Node) -> None:
@@ -91,8 +95,13 @@ def new_try(turn: Turn, node: Node) -> None:
     if record is None:
         start(turn, node)
         return
+    try_with(turn, node, (record.key or b"").decode(), record.value)
+
+
+def try_with(turn: Turn, node: Node, key: str, data: bytes) -> None:
+    """A new try with this payload."""
     try:
-        send_try(turn, node, (record.key or b"").decode(), record.value)
+        send_try(turn, node, key, data)
     except EffectTooLarge as error:
         _blocked(turn, node, error)
 
@@ -188,7 +197,7 @@ def _no_effect(
     else:
         turn.change(node, status="failed", refusal=refusal, detail=why)
         turn.measure_step(node, state)
-        turn.fail(node, "refused" if state == "refused" else "failed", why)
+        _failed(turn, node, "refused" if state == "refused" else "failed", why)
 
 
 def _perhaps(turn: Turn, node: Node, number: int, state: TryState, why: str) -> None:
@@ -204,18 +213,26 @@ def _perhaps(turn: Turn, node: Node, number: int, state: TryState, why: str) -> 
     if before.undoing:
         undoing.begin(turn, node)
     else:
-        turn.fail(node, "silent" if state == "silent" else "failed", why)
+        _failed(turn, node, "silent" if state == "silent" else "failed", why)
+
+
+def _failed(turn: Turn, node: Node, reason: EndingReason, why: str) -> None:
+    """The step has failed, or is perhaps done."""
+    if _block(node).on_failure == "hold":
+        turn.block(node.key, f"{HELD}: {why}")
+    else:
+        turn.fail(node, reason, why)
 
 
 def undo(turn: Turn, node: Node) -> None:
     """Undo the step once it has settled: a sent command is awaited first, a back-off is given up at once."""
     state = turn.step(node)
     turn.change(node, undoing=True)
+    turn.unblock(node.key)
     if state.status == "awaiting":
         return
     if state.status in ("backoff", "blocked"):
         turn.clear_timer(f"{node.key}/retry")
-        turn.unblock(node.key)
         turn.change(node, status="failed" if state.tries else "idle")
     undoing.begin(turn, node)
 

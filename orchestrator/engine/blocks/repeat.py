@@ -1,4 +1,7 @@
-"""Transitions of `repeat`: round after round until its predicate holds. State `count`: the current round, from 0."""
+"""Transitions of `repeat`: round after round until its predicate holds; undone in reverse.
+
+State `count`: the current round, from 0 (going backward: the last one); `begun`: rounds after which it has failed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ def child_done(turn: Turn, node: Node, child: Node) -> None:
     elif number + 1 < block.bound:
         another_round(turn, node)
     else:
-        turn.fail(node, "failed", f"{block.name} is not done after {block.bound} rounds")
+        turn.change_node(node, begun=number + 1)
+        turn.fail(node, "failed", f"{block.name} is not done after {number + 1} rounds")
 
 
 def another_round(turn: Turn, node: Node) -> None:
@@ -38,11 +42,11 @@ def another_round(turn: Turn, node: Node) -> None:
 
 def judge_again(turn: Turn, node: Node) -> None:
     """A person asks for another look after the predicate raised, or for another round after the last."""
-    number = turn.nodes[node.key].count
-    if number + 1 < _block(node).bound:
-        child_done(turn, node, turn.round(node, number))
-    else:
+    state = turn.nodes[node.key]
+    if state.begun > state.count:
         another_round(turn, node)
+    else:
+        child_done(turn, node, turn.round(node, state.count))
 
 
 def undo(turn: Turn, node: Node) -> None:
@@ -58,10 +62,9 @@ def undo(turn: Turn, node: Node) -> None:
 
 def child_undone(turn: Turn, node: Node, child: Node) -> None:
     if child.index > 0:
-        turn.set_node(node, "undoing", child.index - 1)
         turn.undo(turn.round(node, child.index - 1))
     else:
-        turn.set_node(node, "undone")
+        turn.change_node(node, status="undone")
         turn.undone(node)
 
 

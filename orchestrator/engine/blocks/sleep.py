@@ -31,7 +31,11 @@ def _due_ms(turn: Turn, node: Node) -> int:
         return turn.now_ms + round(block.duration.total_seconds() * 1000)
     assert block.until is not None
     moment: datetime = evaluate(block.until, datetime, node.slots, turn.captured(node))
-    if moment.tzinfo is None:
+    try:
+        offset = moment.utcoffset()
+    except Exception as error:
+        raise BuilderFailed(f"{block.until.__name__} returned a time whose UTC offset cannot be told") from error
+    if offset is None:
         raise BuilderFailed(f"{block.until.__name__} returned a time without a UTC offset")
     return round(moment.timestamp() * 1000)
 

@@ -20,6 +20,7 @@ from orchestrator.language.blocks import CommandStep, Undo
 
 OPEN: frozenset[UndoStatus] = frozenset(("awaited", "backoff", "stuck"))
 IRREVERSIBLE_PERHAPS = "perhaps-done-irreversible"
+SURPLUS_WITHOUT_UNDO = "surplus-success-without-undo"
 DONE_BY_HAND = "done-by-hand"
 """A person gave the outcome of a step that was never sent: no command id names what is to be undone."""
 
@@ -32,7 +33,9 @@ def begin(turn: Turn, node: Node) -> None:
     if block.undo is None and covers and any(attempt.state in PERHAPS for attempt in state.tries):
         turn.block(node.key, IRREVERSIBLE_PERHAPS)
         return
-    if block.undo is None and covers:
+    if block.undo is None and covers and not block.irreversible:
+        _leave_to_person(turn, node, covers, SURPLUS_WITHOUT_UNDO)  # an alternative past the pivot was given up
+    elif block.undo is None and covers:
         turn.note(f"{node.key} is irreversible: it stays done")
     elif covers:
         open_job(turn, node, covers, state.outcome)
@@ -84,10 +87,13 @@ def _late_success_without_undo(turn: Turn, node: Node, outcome: Outcome, identit
     if state.undoing and not state.undone:
         turn.unblock(node.key)
         turn.change(node, status="succeeded", outcome=outcome)
-        turn.note(f"{node.key} is irreversible: it stays done")
+        if _block(node).irreversible:
+            turn.note(f"{node.key} is irreversible: it stays done")
+        else:
+            _leave_to_person(turn, node, (identity,), SURPLUS_WITHOUT_UNDO)
         close_if_finished(turn, node)
     elif not _block(node).irreversible:
-        _leave_to_person(turn, node, (identity,), "surplus-success-without-undo")
+        _leave_to_person(turn, node, (identity,), SURPLUS_WITHOUT_UNDO)
 
 
 def _leave_to_person(turn: Turn, node: Node, covers: tuple[str, ...], reason: str) -> None:

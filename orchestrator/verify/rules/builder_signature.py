@@ -1,4 +1,4 @@
-"""`builder-signature`: a builder is a plain function whose parameters and return value have usable types.
+"""`builder-signature`: a builder, predicate, or function of elements is a plain function with usable types.
 
 The engine passes parameters by name, calls once and takes what is returned: no `async def`, no generator, no
 positional-only parameter.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from orchestrator.language.signature import SignatureError
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Call, Subject
@@ -23,15 +22,15 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         if problem is not None:
             fix = (
                 "write a plain function: def name(value: MessageType, other: OtherType | None) -> MessageType; "
-                "each parameter is one message class, that or None, or Ending"
+                "each parameter is one message class, that or None, a tuple[MessageType, ...], an element, or Ending"
             )
             yield subject.at_builder(RULE, call, problem, fix)
 
 
 def _problem(subject: Subject, call: Call) -> str | None:
-    found, name = subject.signature(call.builder), call.name
-    if isinstance(found, SignatureError):
-        return str(found)
+    name, problem = call.name, subject.problem(call)
+    if problem is not None:
+        return problem
     if not inspect.isfunction(call.builder):
         return f"{name} is not a function defined with def"
     if inspect.iscoroutinefunction(call.builder) or inspect.isgeneratorfunction(call.builder):

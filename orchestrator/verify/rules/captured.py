@@ -1,19 +1,24 @@
-"""`not-captured`: what a builder demands is captured on every path that reaches it.
+"""`not-captured`: what a builder or predicate demands is captured on every path that reaches it.
 
-Guaranteed is the start event, and the success of every step that must have succeeded before. A refusal never is: the
-step that was refused has failed (or was tried again), and a process may be undone for another reason. A step of a
-parallel sibling may still be under way, a later one has not begun, and of the step's own outcome its builder cannot
-know. An optional parameter may be absent, but something must be able to yield it.
+Guaranteed is the start event, the element of an enclosing `for_each`, and the success of a step that must have
+succeeded before: in every branch of a choice that has an `otherwise`, in every alternative of a fallback, in a round of
+a repeat. A refusal never is: the step that was refused has failed (or was tried again), and a process may be undone for
+another reason. A step of a parallel sibling may still be under way, a later one has not begun, and of the step's own
+outcome its builder cannot know. An optional parameter may be absent, but something must be able to yield it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from contracts.message import Message
+from orchestrator.language.blocks import CommandStep, Parallel
+from orchestrator.language.flow import Choice, Fallback
 from orchestrator.language.injection import Ending
 from orchestrator.language.signature import Parameter
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
+from orchestrator.verify.rules.injected_shape import step_of_elements
 from orchestrator.verify.subject import Call, Subject
 
 RULE = "not-captured"
@@ -32,19 +37,25 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
 
 
 def _known_otherwise(subject: Subject, call: Call, parameter: Parameter) -> bool:
-    """The start event is always there; an undo's own outcome and a wrong `From` have their own rules."""
-    if parameter.source is None:
-        is_own = call.role == "undo" and call.step.name in subject.producers(parameter.wants)
-        return parameter.wants is subject.saga.starts_on or is_own
-    source = subject.step(parameter.source)
-    own = call.role == "undo" and parameter.source == call.step.name
-    return own or source is None or not subject.yields(source, parameter.wants)
+    """The start event and an element are always there; an undo's own outcome, a wrong `From` and a wrong shape have
+    their own rules."""
+    if subject.takes_start(parameter) or subject.element_loop(call, parameter) is not None:
+        return True
+    producers = subject.producers(parameter.wants, parameter.source)
+    if call.role == "undo" and call.own in producers:
+        return True
+    wrong_shape = not parameter.many and step_of_elements(subject, call, parameter) is not None
+    return wrong_shape or (parameter.source is not None and not producers)
 
 
 def _problem(subject: Subject, call: Call, parameter: Parameter) -> tuple[str, str] | None:
-    producers = subject.producers(parameter.wants)
-    if parameter.source is not None:
-        producers = (parameter.source,)
+    wants = parameter.wants.__name__
+    producers = subject.producers(parameter.wants, parameter.source)
+    if not producers and not issubclass(parameter.wants, Message):
+        return (
+            "but no step or wait of the saga yields it, and no for_each around it has such elements",
+            f"move it into the for_each whose elements are {wants}, or take a message that has what it needs",
+        )
     if not producers:
         return (
             "but no step of the saga yields it",
@@ -52,36 +63,45 @@ def _problem(subject: Subject, call: Call, parameter: Parameter) -> tuple[str, s
         )
     possible = tuple(name for name in producers if name in call.possible)
     if not possible:
-        return (
-            f"but {_why_absent(call, producers)}",
-            f"move the step after {' or '.join(producers)}, or do without {parameter.wants.__name__}",
-        )
-    if parameter.optional or _guaranteed(subject, call, parameter, producers):
+        fix = f"move the step after {' or '.join(producers)}, or do without {wants}"
+        return f"but {_why_absent(subject, call, producers)}", fix
+    if parameter.optional or parameter.many or _guaranteed(subject, call, parameter, producers):
         return None
-    absence = f"declare it as {parameter.wants.__name__} | None and build without it"
+    absence = f"declare it as {wants} | None and build without it"
     if all(_only_refusal(subject, name, parameter) for name in possible):
         return f"but a refusal is never certain (it answers {', '.join(possible)})", absence
-    beside = [name for name in possible if name not in call.spot.guaranteed]
-    if beside and not call.spot.cancelled and call.role == "builder":
+    if call.spot.cancelled or call.role == "undo":
+        return f"but {', '.join(possible)} may not have succeeded with it by then", absence
+    beside = [name for name in possible if isinstance(subject.block_between(call, name), Parallel)]
+    if beside:
         return (
             f"but {', '.join(beside)} runs beside it and may not have succeeded yet",
             f"place it after the parallel block, or {absence}",
         )
-    return f"but {', '.join(possible)} may not have succeeded with it by then", absence
+    return (
+        f"but {', '.join(possible)} may not have succeeded with it by then",
+        f"{absence}, or let every branch and every alternative yield it",
+    )
 
 
 def _guaranteed(subject: Subject, call: Call, parameter: Parameter, producers: tuple[str, ...]) -> bool:
-    steps = (subject.step(name) for name in producers if name in call.spot.guaranteed)
-    return any(step is not None and subject.always_yields(step, parameter.wants) for step in steps)
+    return subject.is_certain(
+        call, lambda step: step.name in producers and subject.always_yields(step, parameter.wants)
+    )
 
 
 def _only_refusal(subject: Subject, name: str, parameter: Parameter) -> bool:
-    step = subject.step(name)
-    made = None if step is None else subject.command(step)
+    step = subject.source(name)
+    made = subject.command(step) if isinstance(step, CommandStep) else None
     return made is not None and parameter.wants not in made.succeeds
 
 
-def _why_absent(call: Call, producers: tuple[str, ...]) -> str:
-    if call.step.name in producers:
+def _why_absent(subject: Subject, call: Call, producers: tuple[str, ...]) -> str:
+    if call.own in producers:
         return "that is the step's own outcome, which is not there when its command is built"
+    between = subject.block_between(call, producers[0])
+    if isinstance(between, Choice) and between is not call.spot.block:
+        return f"{', '.join(producers)} is in another branch of the choice"
+    if isinstance(between, Fallback):
+        return f"{', '.join(producers)} is in another alternative of the fallback"
     return f"{', '.join(producers)} only begins after it"

@@ -1,4 +1,4 @@
-"""`needless-optional`: the start event, and the ending in `cancelled`, are always there.
+"""`needless-optional`: the start event, the ending in `cancelled`, an element and a tuple are always there.
 
 A branch for their absence is dead code. A step's outcome may be optional even where it is guaranteed: only then can a
 person skip that step without giving an outcome.
@@ -19,8 +19,8 @@ RULE = "needless-optional"
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for call in subject.calls:
         for parameter in subject.parameters(call):
-            is_start = parameter.wants is subject.saga.starts_on and parameter.source is None
-            if parameter.optional and (is_start or parameter.wants is Ending):
-                name = parameter.wants.__name__
+            known = subject.takes_start(parameter) or subject.element_loop(call, parameter) is not None
+            if parameter.optional and (known or parameter.wants is Ending or parameter.many):
+                name = f"tuple[{parameter.wants.__name__}, ...]" if parameter.many else parameter.wants.__name__
                 message = f"{call.name} takes {name} | None ({parameter.name}), but it is never absent"
                 yield subject.at_builder(RULE, call, message, f"declare it as {name}")

@@ -1,4 +1,4 @@
-"""`impure-builder`: builders, and the key function, depend on what they are given and on nothing else.
+"""`impure-builder`: builders, predicates and key functions depend on what they are given and on nothing else.
 
 The log is folded again after every crash: a builder that reads a clock, a random number, the environment or a set's
 order would make other messages under the same ids.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import FunctionType
 
+from orchestrator.language.waiting import WaitFor
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.purity import Impurity, impurities
@@ -21,6 +22,13 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     if isinstance(subject.saga.key, FunctionType):
         for impurity in impurities(subject.saga.key):
             yield _finding(subject, impurity, "the key function", "key")
+    if subject.saga.cancelled_by is not None and isinstance(subject.saga.cancelled_by[1], FunctionType):
+        for impurity in impurities(subject.saga.cancelled_by[1]):
+            yield _finding(subject, impurity, "the key function of cancelled_by", "cancelled_by")
+    for spot in subject.spots:
+        if isinstance(spot.block, WaitFor) and isinstance(spot.block.key, FunctionType):
+            for impurity in impurities(spot.block.key):
+                yield _finding(subject, impurity, f"the key function of {spot.block.name}", spot.path)
     for call in subject.calls:
         if isinstance(call.builder, FunctionType):
             for impurity in impurities(call.builder):

@@ -1,24 +1,25 @@
 """`reserved-name`: a step is not called like a part of the ids and timers that are made from its name.
 
 Ids are `<process>/<step>/<try>`, `<process>/<step>/undo/<n>` and `<process>/phase/<n>`; timers `deadline`,
-`<step>/silence` and `<step>/retry`. None of these would be confused by the engine, all of them by people.
+`<step>/silence`, `<step>/retry` and `<step>/wake`. None of these would be confused by the
+engine, all of them by people.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.language.blocks import CommandStep, Emit
+from orchestrator.language.blocks import Named
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Subject
 
 RULE = "reserved-name"
-RESERVED = frozenset(("deadline", "phase", "retry", "silence", "undo"))
+RESERVED = frozenset(("deadline", "phase", "retry", "silence", "undo", "wake"))
 
 
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for spot in subject.spots:
-        if isinstance(spot.block, CommandStep | Emit) and spot.block.name in RESERVED:
+        if isinstance(spot.block, Named) and spot.block.name in RESERVED:
             message = f"{spot.block.name!r} is a word of message ids and timers, not a name for a step"
             yield subject.at_block(RULE, spot, message, "rename its builder, or give it another name=")

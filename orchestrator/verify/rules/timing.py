@@ -1,6 +1,6 @@
 """`timing`: durations that can be meant. Re-sends happen within the patience, and services still take what is sent.
 
-A deadline shorter than a step's patience is fine: it stops what has not been sent, and what was is awaited.
+A deadline shorter than what the blocks' limits add up to has its own rule, `deadline-too-short`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from orchestrator.language.blocks import CommandStep
+from orchestrator.language.flow import Sleep
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Spot, Subject
@@ -25,6 +26,9 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         fix = "give a positive deadline, or none"
         yield subject.at(RULE, saga.location, f"the deadline is {saga.deadline}", fix, saga.name)
     for spot in subject.spots:
+        if isinstance(spot.block, Sleep) and spot.block.duration is not None and spot.block.duration <= timedelta(0):
+            message = f"{spot.block.name} sleeps for {spot.block.duration}"
+            yield subject.at_block(RULE, spot, message, "give a positive duration, or remove it")
         if isinstance(spot.block, CommandStep):
             step = spot.block
             yield from _check(subject, spot, step.name, step.timeout, step.patience)

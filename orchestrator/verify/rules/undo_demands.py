@@ -16,13 +16,14 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         if call.role != "undo":
             continue
         for parameter in subject.parameters(call):
-            own = parameter.source in (None, call.step.name) and call.step.name in subject.producers(parameter.wants)
-            if own and not parameter.optional and parameter.wants is not subject.saga.starts_on:
+            own = call.own in subject.producers(parameter.wants, parameter.source)
+            known = subject.takes_start(parameter) or subject.element_loop(call, parameter) is not None
+            if own and not (parameter.optional or parameter.many or known):
                 name = parameter.wants.__name__
                 yield subject.at_builder(
                     RULE,
                     call,
-                    f"{call.name} demands {name} ({parameter.name}), but when {call.step.name} is only "
+                    f"{call.name} demands {name} ({parameter.name}), but when {call.own} is only "
                     "perhaps done there is none",
                     f"declare it as {name} | None; without it, the participant undoes by the ids in ce_undoes",
                 )

@@ -14,9 +14,9 @@ RULE = "unknown-source"
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for call in subject.calls:
         for parameter in subject.parameters(call):
-            if parameter.source is None:
+            if parameter.source is None or subject.element_loop(call, parameter) is not None:
                 continue
-            source, wants = subject.step(parameter.source), parameter.wants
+            source, wants = subject.source(parameter.source), parameter.wants
             if source is not None and subject.yields(source, wants):
                 continue
             what = "is no command step of this saga" if source is None else f"never yields {wants.__name__}"

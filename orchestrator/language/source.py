@@ -35,3 +35,12 @@ def _matches(node: FunctionNode, code: CodeType) -> bool:
         return name == "<lambda>" and node.lineno == first
     begins = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     return node.name == name and begins == first
+
+
+def class_functions(file: str, name: str) -> tuple[FunctionNode, ...]:
+    """The functions in the bodies of the file's classes of that name; none, if the source cannot be read."""
+    tree = _tree(file)
+    if tree is None:
+        return ()
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name)
+    return tuple(inner for found in classes for inner in found.body if isinstance(inner, FunctionNode))

@@ -1,0 +1,238 @@
+"""One process, folded act by act with the real engine; time is virtual and goes on as the acts say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from contracts.envelope import Envelope, format_time
+from contracts.ids import ORCHESTRATOR_SOURCE, process_id
+from contracts.message import Command, Message
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
+from contracts.topics import LIFECYCLE
+from orchestrator.engine.book import SagaBook
+from orchestrator.engine.decide import decide
+from orchestrator.engine.decision import Decision
+from orchestrator.engine.history import HistoryEffect, HistoryEntry, decode_entry
+from orchestrator.engine.inputs import Input
+from orchestrator.engine.process import Process
+from orchestrator.language.saga import Saga
+from orchestrator.rehearsal.acts import Act, Answer, Approval, Cancel, End, Event, Operator, Signal, Silence, Start
+
+FIRST_MS = 1_767_258_000_000
+"""2026-01-01T09:00:00Z: when every rehearsal begins, so that it can be repeated."""
+STEP_MS = 100
+"""Between two acts."""
+SOURCE = "/counterpoint/try"
+
+
+class Impossible(ValueError):
+    """The act makes no sense as things are; nothing has happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command or an undo that was sent. `address`: its id after the process, such as `charge/1`."""
+
+    address: str
+    step: str
+    number: int
+    is_undo: bool
+    model: type[Command]
+    data: dict[str, Any]
+
+
+class Rehearsal:
+    """`saga` alone, in its own version; begins with a `Start`."""
+
+    def __init__(self, saga: Saga, operator: str = "you") -> None:
+        self.saga = saga
+        self.book = SagaBook([saga])
+        self.plan = self.book.plan(saga.name, saga.version)
+        self.now_ms = FIRST_MS
+        self.id = ""
+        self.process: Process | None = None
+        self.history: list[HistoryEntry] = []
+        self.acts: list[Act] = []
+        self.asked: dict[str, Asked] = {}
+        """By address."""
+        self.sent: list[HistoryEffect] = []
+        """Everything published but lifecycle events."""
+        self._operator = operator
+        self._offset = 0
+
+    def play(self, act: Act) -> Decision:
+        """Raises Impossible."""
+        decision = self._feed(act, self._input(act))
+        self.acts.append(act)
+        return decision
+
+    def start(self, data: bytes) -> Decision:
+        """Raises Impossible: it is no valid start message."""
+        message = read_payload(self.saga.starts_on, data)
+        return self.play(Start(self.saga.name, self.saga.version, msgspec.json.decode(message.to_json())))
+
+    def next_timer(self) -> tuple[str, int] | None:
+        """The timer that is due next, and when."""
+        timers = {} if self.process is None else self.process.timers
+        return min(timers.items(), key=lambda timer: (timer[1], timer[0])) if timers else None
+
+    def awaited(self) -> tuple[Asked, ...]:
+        """Commands and undos that wait for an answer, in the order of their steps."""
+        found: list[Asked] = []
+        for name, step in ({} if self.process is None else self.process.steps).items():
+            if step.status == "awaiting":
+                found.append(self.asked[f"{name}/{step.tries[-1].number}"])
+            found += [self.asked[f"{name}/undo/{job.numbers[-1]}"] for job in step.undos if job.status == "awaited"]
+        return tuple(found)
+
+    def known(self, asked: Asked | None = None) -> tuple[dict[str, Any], ...]:
+        """Payloads whose fields an answer repeats: the command's, then the start's."""
+        began = self.process is not None and self.process.start.data
+        start = msgspec.json.decode(began) if began else {}
+        return (start,) if asked is None else (asked.data, start)
+
+    @property
+    def now(self) -> str:
+        return format_time(self.now_ms)
+
+    def end(self) -> End:
+        process = self.process
+        if process is None:
+            return End("none")
+        sent = [(effect.id, effect.type) for effect in self.sent]
+        return End(process.phase, process.step, process.reason, dict(process.stuck), sent)
+
+    # Inside.
+
+    def _feed(self, act: Act, item: Input) -> Decision:
+        decision = decide(self.book, self.process, item)
+        self._offset += 1
+        self.now_ms = item.at_ms + STEP_MS
+        self.process = decision.process or self.process
+        if decision.history is not None:
+            entry = decode_entry(decision.history)
+            self.history.append(entry)
+            for effect in entry.effects:
+                self._sent(effect)
+        return decision
+
+    def _sent(self, effect: HistoryEffect) -> None:
+        if effect.topic == LIFECYCLE:
+            return
+        self.sent.append(effect)
+        asked = read_asked(self, effect)
+        if asked is not None:
+            self.asked[asked.address] = asked
+
+    def _input(self, act: Act) -> Input:
+        match act:
+            case Start():
+                if (act.saga, act.version) != (self.saga.name, self.saga.version):
+                    mine = f"{self.saga.name} version {self.saga.version}"
+                    raise Impossible(f"the session is of {act.saga} version {act.version}, not of {mine}")
+                message = read_payload(self.saga.starts_on, msgspec.json.encode(act.data))
+                self.id = process_id(self.saga.name, self._key(message))
+                return self._item(self.saga.starts_on.type, message.to_json(), stamped=True)
+            case Answer():
+                if act.of not in self.asked:
+                    raise Impossible(f"no command {act.of} was sent; sent were: {', '.join(self.asked) or 'none'}")
+                return self._item(act.type, msgspec.json.encode(act.data), causation=f"{self.id}/{act.of}")
+            case Silence():
+                return self._timer(act.timer)
+            case Event():
+                return self._item(act.type, msgspec.json.encode(act.data), stamped=True)
+            case Signal():
+                sent = SignalSent(process_id=self.id, signal=act.name, payload=act.data, sender=self._operator)
+                return self._item(SignalSent.type, sent.to_json(), stamped=True)
+            case Approval():
+                given = ApprovalGiven(
+                    process_id=self.id, step=act.step, decision=act.decision, form=act.form, by=self._operator
+                )
+                return self._item(ApprovalGiven.type, given.to_json())
+            case Cancel():
+                asked = CancelRequested(process_id=self.id, operator=self._operator)
+                return self._item(CancelRequested.type, asked.to_json())
+            case Operator():
+                return self._item(OperatorAction.type, self._action(act).to_json())
+
+    def _key(self, message: Message) -> str:
+        try:
+            return self.saga.key(message)
+        except Exception as error:
+            raise Impossible(f"the saga's key function raised {type(error).__name__}: {error}") from error
+
+    def _timer(self, timer_id: str) -> Input:
+        due_ms = {} if self.process is None else self.process.timers
+        if timer_id not in due_ms:
+            raise Impossible(f"no timer {timer_id} is set; set are: {', '.join(due_ms) or 'none'}")
+        fired = TimerFired(process_id=self.id, timer_id=timer_id, due_ms=due_ms[timer_id])
+        return self._item(fired.type, fired.to_json(), at_ms=max(self.now_ms, due_ms[timer_id]))
+
+    def _action(self, act: Operator) -> OperatorAction:
+        revision = 0 if self.process is None else self.process.revision
+        fixed = {"process_id": self.id, "revision": revision, "operator": self._operator}
+        try:
+            return OperatorAction.model_validate({**act.fields, **fixed})
+        except ValidationError as error:
+            raise Impossible(_said(error)) from error
+
+    def _item(
+        self,
+        type_name: str,
+        data: bytes,
+        *,
+        causation: str | None = None,
+        stamped: bool = False,
+        at_ms: int | None = None,
+    ) -> Input:
+        envelope = Envelope(
+            id=f"try-{self._offset}",
+            source=ORCHESTRATOR_SOURCE if type_name == TimerFired.type else SOURCE,
+            type=type_name,
+            time=format_time(self.now_ms),
+            process_id=None if causation is None else self.id,
+            causation_id=causation,
+        )
+        stamp = (self.saga.name, self.saga.version) if stamped else (None, None)
+        return Input(self._offset, at_ms or self.now_ms, self.id, envelope, data, *stamp)
+
+
+def read_asked(rehearsal: Rehearsal, effect: HistoryEffect) -> Asked | None:
+    """None: it is no command of the process."""
+    address = effect.id.removeprefix(f"{rehearsal.id}/")
+    path, _, number = address.rpartition("/")
+    node = rehearsal.plan.find(path.removesuffix("/undo"))
+    if not number.isdigit() or node is None:
+        return None
+    is_undo = path.endswith("/undo")
+    made = node.undo_makes if is_undo else node.makes
+    if made is None or not issubclass(made, Command):
+        return None
+    data = msgspec.json.decode(effect.data)
+    return Asked(address, path.removesuffix("/undo"), int(number), is_undo, made, data)
+
+
+def read_payload(model: type[Message], data: bytes) -> Message:
+    """Raises Impossible, with every wrong field."""
+    message: Message = _validated(model, data)
+    return message
+
+
+def check_payload(model: type[BaseModel], data: dict[str, Any]) -> None:
+    """Raises Impossible, with every wrong field."""
+    _validated(model, msgspec.json.encode(data))
+
+
+def _validated(model: type[Any], data: bytes) -> Any:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise Impossible(f"this is no {getattr(model, 'type', '') or model.__name__}: {_said(error)}") from error
+
+
+def _said(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}" for one in error.errors())
