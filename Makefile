@@ -13,6 +13,7 @@ ORDERS ?=
 SEED ?= 7
 KEEP ?=
 QUICK ?=
+PROFILE ?=
 ARGS ?=
 
 .PHONY: help setup up down demo test check bench schemas handlers
@@ -48,11 +49,12 @@ check: setup ## the gates that need nothing running
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	@$(PY) -m orchestrator.cli verify
-	# Further gates go here, one line each.
+	$(PY) -m contracts.schemas --check
+	$(PY) -m services --check-handlers
+	$(PY) -m orchestrator.cli verify
 
-bench: setup ## steps per second beside the raw figure (ORDERS=20000, QUICK=1)
-	@$(PY) -m benchmarks.bench --orders $(or $(ORDERS),20000) $(if $(QUICK),--quick)
+bench: setup ## steps per second beside the raw figure (ORDERS=20000 QUICK=1 PROFILE=1)
+	@$(PY) -m benchmarks.bench --orders $(or $(ORDERS),20000) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
 
 schemas: setup ## write contracts/schemas
 	$(PY) -m contracts.schemas --write

@@ -83,10 +83,14 @@ def encode_headers(envelope: Envelope) -> Headers:
     return tuple(headers)
 
 
-_KNOWN = {
-    "id", "source", "type", "specversion", "time", "processid", "causationid", "idempotencykey", "deadline", "try",
-    "undoes",
-}  # fmt: skip
+_ATTRIBUTES = {
+    f"ce_{name}": name
+    for name in (
+        "id", "source", "type", "specversion", "time", "processid", "causationid", "idempotencykey", "deadline",
+        "try", "undoes",
+    )
+} | {"content-type": "content-type", "traceparent": "traceparent"}  # fmt: skip
+"""Header name -> attribute, of all that mean something to us, in the spelling that we write ourselves."""
 
 
 def decode_headers(headers: Headers) -> Envelope:
@@ -96,41 +100,49 @@ def decode_headers(headers: Headers) -> Envelope:
         EnvelopeError: `missing-attribute`, `bad-attribute`, `wrong-specversion` or `wrong-content-type`.
     """
     found: dict[str, str] = {}
-    traceparent = content_type = None
-    for name, value in headers:
-        lowered = name.lower()
-        try:
-            text = value.decode() if value is not None else ""
-        except UnicodeDecodeError:
-            if lowered.startswith("ce_"):
-                raise EnvelopeError("bad-attribute", f"header {name} is not UTF-8") from None
-            if lowered == "content-type":
-                raise EnvelopeError("wrong-content-type", "header content-type is not UTF-8") from None
-            continue
-        if lowered.startswith("ce_"):
-            found[lowered[3:]] = text
-        elif lowered == "content-type":
-            content_type = text
-        elif lowered == "traceparent":
-            traceparent = text
-    _check_required(found, content_type)
+    extensions: dict[str, str] = {}
+    for header, value in headers:
+        attribute = _ATTRIBUTES.get(header)
+        if attribute is None:
+            lowered = header.lower()
+            attribute = _ATTRIBUTES.get(lowered)
+            if attribute is None:
+                if lowered.startswith("ce_"):
+                    extensions[lowered[3:]] = _text(header, attribute, value)
+                continue
+        found[attribute] = _text(header, attribute, value)
+    _check_required(found)
+    get = found.get
+    undoes = get("undoes")
     return Envelope(
-        id=found["id"],
-        source=found["source"],
-        type=found["type"],
-        time=found.get("time"),
-        process_id=found.get("processid") or None,
-        causation_id=found.get("causationid") or None,
-        idempotency_key=found.get("idempotencykey") or None,
-        deadline=_checked_time(found.get("deadline")),
-        try_number=_checked_number(found.get("try")),
-        undoes=tuple(part for part in found.get("undoes", "").split(",") if part),
-        traceparent=traceparent,
-        extensions={name: text for name, text in found.items() if name not in _KNOWN},
+        found["id"],
+        found["source"],
+        found["type"],
+        get("time"),
+        get("processid") or None,
+        get("causationid") or None,
+        get("idempotencykey") or None,
+        _checked_time(get("deadline")),
+        _checked_number(get("try")),
+        tuple(part for part in undoes.split(",") if part) if undoes else (),
+        get("traceparent") or None,
+        extensions,
     )
 
 
-def _check_required(found: dict[str, str], content_type: str | None) -> None:
+def _text(header: str, attribute: str | None, value: bytes | None) -> str:
+    """Raises EnvelopeError if it is not UTF-8; a trace context that is not is as good as none."""
+    try:
+        return value.decode() if value is not None else ""
+    except UnicodeDecodeError:
+        if attribute == "content-type":
+            raise EnvelopeError("wrong-content-type", "header content-type is not UTF-8") from None
+        if attribute == "traceparent":
+            return ""
+        raise EnvelopeError("bad-attribute", f"header {header} is not UTF-8") from None
+
+
+def _check_required(found: dict[str, str]) -> None:
     for name in ("specversion", "id", "source", "type"):
         if not found.get(name):
             raise EnvelopeError("missing-attribute", f"header ce_{name} is missing or empty")
@@ -139,7 +151,12 @@ def _check_required(found: dict[str, str], content_type: str | None) -> None:
     for name in ("id", "source"):
         if len(found[name]) > ATTRIBUTE_LENGTH_MAX:
             raise EnvelopeError("bad-attribute", f"ce_{name} is longer than {ATTRIBUTE_LENGTH_MAX} characters")
-    if content_type is not None and content_type.split(";", 1)[0].strip().lower() != CONTENT_TYPE:
+    content_type = found.get("content-type")
+    if (
+        content_type is not None
+        and content_type != CONTENT_TYPE
+        and content_type.split(";", 1)[0].strip().lower() != CONTENT_TYPE
+    ):
         raise EnvelopeError("wrong-content-type", f"content-type is {content_type!r}, not {CONTENT_TYPE!r}")
 
 

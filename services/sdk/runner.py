@@ -108,6 +108,7 @@ class Runner:
             # Polling keeps the client's own errors coming to light while there is nothing to read.
             if self._tenure is None:
                 await self._poll(0.0)
+                self._read_again()
             return
         if tenure.moved is not None:
             await self._retake(tenure)
@@ -117,6 +118,20 @@ class Runner:
             records = await self._poll(self._wiring.limits.poll_s)
             if self._tenure is tenure:
                 tenure.offer(records)
+            else:
+                self._read_again()
+
+    def _read_again(self) -> None:
+        """A tenure that began during a poll has not been offered what that poll returned (it may be of either), and the
+        subscription has passed it: read from the tenure's start once more, or those records would be skipped for
+        good with the next commit."""
+        if self._tenure is None:
+            return
+        starts = {place: progress.acked.next for place, progress in self._tenure.progress.items()}
+        try:
+            self._subscription.seek_and_resume(starts)
+        except BusAwayError as error:
+            log.info("joining again claims anew", service=self._name, detail=str(error))
 
     async def _poll(self, wait_s: float) -> list[IncomingRecord]:
         try:

@@ -92,8 +92,8 @@ def test_every_rule_has_a_planted_violation() -> None:
         (rules.environment_in_composition_roots, "services/sdk/host.py", "def f(environ): return environ.get('A')\n"),
         (rules.sizes, "contracts/schemas/orders.placed.v1.json", "\n" * 1000),
         (rules.sizes, "services/sdk/host.py", LONG_FUNCTION.replace("    pass\n", "", 1)),
-        (rules.no_place_of_this_machine, "pom.xml", 'xmlns="http://maven.apache.org/POM/4.0.0"\n'),
-        (rules.no_place_of_this_machine, "README.md", "the framework/work/flow of one worker\n"),
+        (rules.no_place_of_this_machine, "pom.xml", 'xmlns="http://mav' + 'en.apache.org/POM/4.0.0"\n'),
+        (rules.no_place_of_this_machine, "README.md", "the framework/wo" + "rk/flow of one worker\n"),
         (rules.nothing_left_to_do, "services/sdk/host.py", "# TO" + "DO: see docs/decisions/0052-gates.md\n"),
     ),
 )
