@@ -13,10 +13,11 @@ ORDERS ?=
 SEED ?= 7
 KEEP ?=
 QUICK ?=
+SEEDS ?= 2000
 PROFILE ?=
 ARGS ?=
 
-.PHONY: help setup up down demo test check bench schemas handlers
+.PHONY: help setup up down demo test simulate check bench schemas handlers
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ demo: setup ## a day's orders with everything that goes wrong, reconciled (ORDER
 
 test: setup ## all tests, with a real Kafka and Redis (ARGS="tests/unit -k name")
 	$(PY) -m pytest $(ARGS)
+
+simulate: setup ## the whole system in a faulty world in virtual time (SEEDS=2000; replay one: ARGS="--seed 42 --verbose")
+	@$(PY) -m tests.simulation $(if $(ARGS),$(ARGS),--seeds $(SEEDS))
 
 check: setup ## the gates that need nothing running
 	$(PY) -m ruff format --check .

@@ -1,0 +1,156 @@
+"""What must be true, known at once: every input is folded here the moment the log has it.
+
+The engine folds later, in pieces, with restarts and stores that go back in time; whatever it publishes, commits or
+stores is compared with this fold: effects byte for byte, states and history byte for byte at every checkpoint, and
+nothing committed or stored whose effects are not in the log yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from contracts.envelope import decode_headers
+from contracts.ids import ORCHESTRATOR_SOURCE
+from contracts.process import ClockProbe
+from contracts.record import IncomingRecord, OutgoingRecord
+from contracts.topics import INBOX
+from orchestrator.engine.book import SagaBook
+from orchestrator.engine.inputs import InputError, read_input
+from orchestrator.engine.process import Process, encode_process
+from orchestrator.runtime.store import Checkpoint, WriteResult
+from orchestrator.testkit.fold import Fed, Fold
+from orchestrator.testkit.judge import Judge
+
+STATE_BYTES_MAX = 64 * 1024
+
+
+@dataclass(slots=True)
+class Followed:
+    """One process as it must be."""
+
+    fold: Fold
+    judge: Judge
+    blobs: list[tuple[int, bytes]] = field(default_factory=list)
+    """(offset of the input, state after it)."""
+    history: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def process(self) -> Process | None:
+        return self.fold.process
+
+    def blob_at(self, next_offset: int) -> bytes | None:
+        return next((blob for offset, blob in reversed(self.blobs) if offset < next_offset), None)
+
+
+class Oracle:
+    """`broken` hears of every violation; `say` is for traces."""
+
+    def __init__(self, book: SagaBook, broken: Callable[[str], None], say: Callable[[str], None]) -> None:
+        self._book = book
+        self._broken = broken
+        self._say = say
+        self.processes: dict[str, Followed] = {}
+        self.expected: dict[str, OutgoingRecord] = {}
+        """By message id: all effects that the engine may publish."""
+        self.unpublished: dict[int, dict[str, int]] = {}
+        """Shard -> message id -> offset of the input that demands it first."""
+        self.inputs = 0
+        self.strange = 0
+        """Inbox records that are no input."""
+
+    # What is appended.
+
+    def appended(self, record: IncomingRecord, ours: bool) -> None:
+        """`ours`: the orchestrator wrote it, and must have had a reason."""
+        if record.topic == INBOX:
+            self._input(record)
+        elif ours:
+            self._effect(record)
+
+    def _input(self, record: IncomingRecord) -> None:
+        try:
+            item = read_input(record)
+        except InputError:
+            self.strange += 1
+            return
+        followed = self.processes.get(item.process_id) or self._follow(item.process_id)
+        if followed is None:
+            self.strange += 1
+            return
+        self.inputs += 1
+        try:
+            fed = followed.fold.feed(item)
+            followed.judge.see(fed)
+        except AssertionError as error:
+            self._broken(f"{item.process_id}, offset {record.offset}: {error}")
+            return
+        self._note(followed, fed, record.partition)
+
+    def _follow(self, process_id: str) -> Followed | None:
+        saga = process_id.split(":", 1)[0]
+        plan = next((plan for plan in self._book.plans() if plan.saga.name == saga), None)
+        if plan is None:
+            return None
+        fold = Fold(self._book, plan, process_id, refold_each=False)
+        followed = self.processes[process_id] = Followed(fold, Judge(plan, process_id))
+        return followed
+
+    def _note(self, followed: Followed, fed: Fed, shard: int) -> None:
+        offset, decision = fed.item.offset, fed.decision
+        about = fed.item.envelope.causation_id or fed.item.envelope.id
+        sent = ", ".join(str(one) for one in fed.sent)
+        verdict = decision.reason or (fed.after.phase if fed.after else "nothing")
+        self._say(f"input {shard}/{offset} {fed.item.envelope.type} {about}: {verdict}; {sent or 'sends nothing'}")
+        if decision.process is not None:
+            blob = encode_process(decision.process)
+            if len(blob) > STATE_BYTES_MAX:
+                self._broken(f"{fed.item.process_id}: the state has {len(blob)} bytes")
+            followed.blobs.append((offset, blob))
+        if decision.history is not None:
+            followed.history.append((offset, decision.history))
+        for sent_one in fed.sent:
+            if sent_one.id not in self.expected:
+                self.expected[sent_one.id] = sent_one.record
+                self.unpublished.setdefault(shard, {})[sent_one.id] = offset
+
+    def _effect(self, record: IncomingRecord) -> None:
+        envelope = decode_headers(record.headers)
+        if envelope.source != ORCHESTRATOR_SOURCE or envelope.type == ClockProbe.type:
+            return
+        wanted = self.expected.get(envelope.id)
+        if wanted is None:
+            self._broken(f"{envelope.id} ({envelope.type}) is published, but no input demands it")
+            return
+        if (wanted.topic, wanted.key, wanted.value, wanted.headers) != (
+            record.topic, record.key, record.value, record.headers,
+        ):  # fmt: skip
+            self._broken(f"{envelope.id} is published with other bytes than its input demands")
+        for waiting in self.unpublished.values():
+            waiting.pop(envelope.id, None)
+
+    # What is committed and stored.
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """The engine group's offsets: how far effects are published."""
+        for shard, offset in offsets.items():
+            self._published_below(shard, offset, "the group's offset is committed")
+
+    def stored(self, checkpoint: Checkpoint, result: WriteResult) -> None:
+        if result is not WriteResult.WRITTEN:
+            return
+        position = checkpoint.position.next
+        self._published_below(checkpoint.shard, position, "a checkpoint is stored")
+        for write in checkpoint.writes:
+            followed = self.processes.get(write.process_id)
+            wanted = None if followed is None else followed.blob_at(position)
+            if wanted != write.blob:
+                self._broken(f"{write.process_id}: at offset {position} another state is stored than the log gives")
+
+    def _published_below(self, shard: int, position: int, what: str) -> None:
+        for identity, offset in self.unpublished.get(shard, {}).items():
+            if offset < position:
+                self._broken(
+                    f"{what} at {position} of shard {shard}, but {identity} (offset {offset}) is not published"
+                )
+                return

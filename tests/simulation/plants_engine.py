@@ -1,0 +1,140 @@
+"""Faults planted in the engine. The oracle of the simulation decides with the same spoilt engine: what finds these is
+the world outside, the judge of the test kit, and processes that do not end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from orchestrator.engine import answers, effects, interpreter
+from orchestrator.engine.blocks import command, sequence, undo
+from orchestrator.engine.plan import Node
+from orchestrator.engine.process import Outcome
+from orchestrator.engine.turn import Turn
+
+ENGINE_PLANTS: dict[str, Callable[[], None]] = {}
+
+
+def plant(function: Callable[[], None]) -> Callable[[], None]:
+    ENGINE_PLANTS[function.__name__] = function
+    return function
+
+
+def put(owner: object, name: str, value: object) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} to spoil"
+    setattr(owner, name, value)
+
+
+@plant
+def random_effect_ids() -> None:
+    numbers = count(1)
+    put(effects, "emit_id", lambda process, name: f"{process}/{name}-{next(numbers)}")
+
+
+@plant
+def random_effect_bytes() -> None:
+    numbers = count(1)
+    put(effects, "child_traceparent", lambda parent, identity: f"{parent[:36]}{next(numbers):016x}-01")
+
+
+@plant
+def silence_taken_for_failure() -> None:
+    def perhaps(turn: Turn, node: Node, number: int, state: Any, why: str) -> None:
+        if state == "silent":
+            command._no_effect(turn, node, number, "none", True, why)
+        else:
+            original(turn, node, number, state, why)
+
+    original = command._perhaps
+    put(command, "_perhaps", perhaps)
+
+
+@plant
+def unknown_effect_taken_for_none() -> None:
+    def on_failure(turn: Turn, node: Node, number: int, effect: Any, retryable: bool, why: str) -> None:
+        command._no_effect(turn, node, number, "none", retryable, why)
+
+    put(command, "on_failure", on_failure)
+
+
+@plant
+def perhaps_done_not_undone() -> None:
+    put(undo, "PERHAPS", frozenset())
+
+
+@plant
+def stale_outcome_accepted() -> None:
+    def address(turn: Turn, causation: str | None) -> Any:
+        found = original(turn, causation)
+        if found is None or found.is_undo:
+            return found
+        return answers.Address(found.node, len(turn.step(found.node).tries), False)
+
+    original = answers._address
+    put(answers, "_address", address)
+
+
+@plant
+def late_success_dropped() -> None:
+    put(undo, "late_success", lambda turn, node, outcome: None)
+
+
+@plant
+def new_try_without_new_key() -> None:
+    put(command, "command_id", lambda process, path, number: f"{process}/{path}/1")
+
+
+@plant
+def undo_order_reversed() -> None:
+    def start_undo(turn: Turn, node: Node) -> None:
+        state = turn.node_state(node)
+        if state is None or not node.children:
+            original(turn, node)
+        else:
+            turn.set_node(node, "undoing", state.count)
+            turn.undo(turn.child(node, 0))
+
+    def child_undone(turn: Turn, node: Node, child: Node) -> None:
+        state = turn.node_state(node)
+        assert state is not None
+        if child.position < state.count:
+            turn.undo(turn.child(node, child.position + 1))
+        else:
+            turn.set_node(node, "undone")
+            turn.undone(node)
+
+    original = sequence.undo
+    put(sequence, "undo", start_undo)
+    put(sequence, "child_undone", child_undone)
+
+
+@plant
+def undone_before_it_has_settled() -> None:
+    def hasty(turn: Turn, node: Node) -> None:
+        turn.change(node, undoing=True)
+        undo.begin(turn, node)
+
+    put(command, "undo", hasty)
+
+
+@plant
+def ends_with_an_open_debt() -> None:
+    put(interpreter, "_owes", lambda turn: False)
+
+
+@plant
+def a_repeated_success_is_applied() -> None:
+    def answer_try(turn: Turn, address: Any, kind: Any, outcome: Outcome, failed: Any) -> Any:
+        if kind == "success":
+            command.on_success(turn, address.node, address.number, outcome)
+            return None
+        return original(turn, address, kind, outcome, failed)
+
+    original = answers._answer_try
+    put(answers, "_answer_try", answer_try)
+
+
+@plant
+def a_failed_undo_counts_as_done() -> None:
+    put(undo, "on_failure", lambda turn, node, place, again, why: undo.on_success(turn, node, place))

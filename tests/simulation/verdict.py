@@ -1,0 +1,190 @@
+"""The judgement at the end of a run, when no fault is left and nothing moves any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from contracts.envelope import decode_headers
+from contracts.ids import partition_of
+from contracts.orders import OrderPlaced
+from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS, SHARDS, dead_letters_topic
+from orchestrator.engine.process import Process
+from orchestrator.runtime.checkpoint import indexes_of
+from orchestrator.runtime.log import Place
+from orchestrator.runtime.router import router_topics
+from orchestrator.runtime.routing import OFFSET_HEADER, PARTITION_HEADER, TOPIC_HEADER
+from orchestrator.testkit.invariants import Broken as RuleBroken
+from services.inventory.handlers import reservation_of
+from tests.simulation.oracle import Followed
+from tests.simulation.world import World
+
+
+def verdict(world: World) -> Iterator[str]:
+    """Everything that is wrong, one sentence each."""
+    yield from _started(world)
+    yield from _routed(world)
+    yield from _published(world)
+    yield from _stored(world)
+    yield from _books(world)
+    standing = _standing(world)
+    for followed in world.oracle.processes.values():
+        process = followed.process
+        if process is None:
+            continue
+        try:
+            followed.fold.refold()
+            followed.judge.end(process, _of(process, standing))
+        except RuleBroken as error:
+            yield f"{process.id}: {error}"
+
+
+def _of(process: Process, standing: dict[str, str]) -> dict[str, str]:
+    return {key: step for key, step in standing.items() if key.startswith(f"{process.id}/")}
+
+
+def _started(world: World) -> Iterator[str]:
+    for process_id in world.scenario.process_ids:
+        followed = world.oracle.processes.get(process_id)
+        if followed is None or followed.process is None:
+            yield f"{process_id} was started, and there is no such process"
+        elif followed.process.timers:
+            yield f"{process_id} still has timers {sorted(followed.process.timers)}"
+
+
+def _routed(world: World) -> Iterator[str]:
+    """Every event that concerns a process is in the inbox, or in dead letters."""
+    there: set[tuple[str, int, int]] = set()
+    for topic, names in (
+        (INBOX, (TOPIC_HEADER, PARTITION_HEADER, OFFSET_HEADER)),
+        (ORCHESTRATOR_DEAD_LETTERS, ("dl_topic", "dl_partition", "dl_offset")),
+    ):
+        for record in world.broker.records(topic):
+            found = dict(record.headers)
+            if names[0] in found:
+                there.add((found[names[0]].decode(), int(found[names[1]]), int(found[names[2]])))
+    for topic in sorted(router_topics(world.book)):
+        for record in world.broker.records(topic):
+            if (topic, record.partition, record.offset) in world.junk:
+                continue
+            envelope = decode_headers(record.headers)
+            concerns = envelope.process_id is not None or world.book.routes(envelope.type)
+            if concerns and (topic, record.partition, record.offset) not in there:
+                yield f"{envelope.type} at {topic}/{record.partition}/{record.offset} never reached the inbox"
+
+
+def _published(world: World) -> Iterator[str]:
+    for shard, waiting in world.oracle.unpublished.items():
+        for identity, offset in waiting.items():
+            yield f"{identity} (input {shard}/{offset}) was never published"
+    yield from _given_up(world)
+
+
+def _given_up(world: World) -> Iterator[str]:
+    """Dead letters are junk, and all that is junk is in dead letters."""
+    given_up: set[tuple[str, int, int]] = set()
+    topics = (ORCHESTRATOR_DEAD_LETTERS, *(dead_letters_topic(service.name) for service in world.services))
+    for topic in topics:
+        for record in world.broker.records(topic):
+            found = dict(record.headers)
+            place = (found["dl_topic"].decode(), int(found["dl_partition"]), int(found["dl_offset"]))
+            given_up.add(place)
+            if place not in world.junk:
+                identity, reason = found.get("ce_id", b"").decode(), found["dl_reason"].decode()
+                yield f"{topic}: {place} ({identity}) was given up: {reason}"
+    for place in sorted(world.junk - given_up):
+        yield f"the junk at {place} was never given up"
+
+
+def _stored(world: World) -> Iterator[str]:
+    """The store has what the log gives, byte for byte: states, history, timers and indexes."""
+    for shard in world.scenario.shards:
+        end = world.broker.bounds_of(Place(INBOX, shard))[1]
+        position = world.images.store._shard(shard).position
+        if (position.next if position else 0) != end:
+            yield f"shard {shard} is stored up to {position}, the inbox ends at {end}"
+    for process_id, followed in world.oracle.processes.items():
+        if followed.process is not None:
+            yield from _stored_process(world, process_id, followed, followed.process)
+
+
+def _stored_process(world: World, process_id: str, followed: Followed, process: Process) -> Iterator[str]:
+    shard = world.images.store._shard(partition_of(process_id, SHARDS))
+    if shard.blobs.get(process_id) != followed.blobs[-1][1]:
+        yield f"{process_id}: the stored state is not the fold of the log"
+    wanted = [entry for _, entry in followed.history]
+    found = shard.history.get(process_id, [])
+    if found != wanted:
+        yield f"{process_id}: the stored history has {len(found)} entries, and the log gives {len(wanted)} (or others)"
+    timers = {name: due for (owner, name), due in shard.timers.items() if owner == process_id}
+    if timers != process.timers:
+        yield f"{process_id}: timers {timers} are stored, but {process.timers} are set"
+    indexes = {name for name, members in shard.indexes.items() if process_id in members}
+    if indexes != set(indexes_of(process)):
+        yield f"{process_id} is in the indexes {sorted(indexes)}, not in {indexes_of(process)}"
+
+
+def _standing(world: World) -> dict[str, str]:
+    """Command id -> step, of all effects that are there and were not undone."""
+    standing = dict(world.ledger.standing)
+    standing |= {key: "charge" for key, one in world.gateway.inner._charges.items() if not one.refunded}
+    standing |= {key: "create_label" for key, one in world.carrier.inner._labels.items() if one.status != "void"}
+    for identity in world.oracle.expected:
+        process_id, _, path = identity.partition("/")
+        name, order = path.split("/")[0], world.stock._orders.get(process_id.partition(":")[2])
+        if order is None or name not in ("reserve", "dispatch") or "/undo/" in path:
+            continue
+        if name == "reserve" and (reservation_of(identity) in order.open or _dispatched(order, identity)):
+            standing[identity] = name
+    for key in world.carrier.inner._dispatches:
+        order_id = key.split("/")[0]
+        standing[f"order-fulfilment:{order_id}/dispatch/1 {key}"] = "dispatch"
+    return standing
+
+
+def _dispatched(order: object, identity: str) -> bool:
+    """The reservation's units have left: it is neither open nor revoked, although it was made."""
+    movements, revoked = order.movements, order.revoked  # type: ignore[attr-defined]
+    made = movements.get(reservation_of(identity))
+    return made is not None and bool(made.lines) and order.dispatched and reservation_of(identity) not in revoked  # type: ignore[attr-defined]
+
+
+def _books(world: World) -> Iterator[str]:
+    """Money and goods of every order that has ended, and the sum of all stock."""
+    reserved: Counter[str] = Counter()
+    dispatched: Counter[str] = Counter()
+    for level in (level for by_place in world.stock._levels.values() for level in by_place.values()):
+        reserved[level.sku] += level.reserved
+        dispatched[level.sku] += level.dispatched
+    stuck = False
+    for order in world.scenario.orders:
+        followed = world.oracle.processes.get(f"order-fulfilment:{order.order_id}")
+        process = followed.process if followed else None
+        if process is None or process.stuck:
+            stuck = True
+            continue
+        yield from _money(world, order, process)
+        if process.phase == "completed":
+            for line in order.lines:
+                dispatched[line.sku] -= line.quantity
+    for sku, by_place in world.stock._levels.items():
+        total = sum(level.on_hand + level.reserved + level.dispatched for level in by_place.values())
+        if total != 5:
+            yield f"there are {total} units of {sku}, not 5"
+    if not stuck:
+        for sku, units in reserved.items():
+            if units:
+                yield f"{units} units of {sku} are still reserved"
+        for sku, units in dispatched.items():
+            if units:
+                yield f"{units} units of {sku} more were dispatched than fulfilled orders have"
+
+
+def _money(world: World, order: OrderPlaced, process: Process) -> Iterator[str]:
+    balance = world.gateway.inner.balance_cents(order.order_id)
+    wanted = order.total_cents if process.phase == "completed" else 0
+    if balance != wanted:
+        yield f"{process.id} is {process.phase}, and the customer has paid {balance} cents, not {wanted}"
+    pick_ups = sum(key.startswith(f"{order.order_id}/") for key in world.carrier.inner._dispatches)
+    if pick_ups != (process.phase == "completed"):
+        yield f"{process.id} is {process.phase}, and the carrier came {pick_ups} times"
