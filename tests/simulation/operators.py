@@ -7,7 +7,7 @@ from random import Random
 
 from contracts.process import OperatorAction
 from orchestrator.engine.process import Process
-from orchestrator.runtime.inbox_writer import action_record
+from orchestrator.runtime.inbox_writer import input_record
 from orchestrator.testkit.lab import Done
 from tests.simulation.world import World
 
@@ -72,4 +72,4 @@ class Operators:
             outcome=outcome,
             outcome_type=Done.type if outcome else None,
         )
-        self._world.broker.put_from(action_record(asked, self._world.foreign_id()), None)
+        self._world.broker.put_from(input_record(asked, self._world.foreign_id()), None)

@@ -108,7 +108,7 @@ def scenario_of(seed: int) -> Scenario:
     orders, jobs = random.choice(((1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 2), (4, 0), (0, 4), (3, 3)))
     return Scenario(
         seed=seed,
-        saga=random_saga(chance.stream("saga")),
+        saga=random_saga(chance.stream("saga"), plain=True),
         orders=tuple(_order(random, number) for number in range(orders)),
         jobs=tuple(Begun(job_id=_near("lab", f"j{number}", random), note="") for number in range(jobs)),
         pace=_pace(random),
