@@ -16,6 +16,7 @@ from deploy.local.process import Identity
 from deploy.local.progress import Event, Progress, Report
 from deploy.local.site import PROGRAMS, Site
 from deploy.local.state import ProcessRecord, State, read_state, write_atomically
+from deploy.local.uninterrupted import uninterrupted
 
 TOPICS_SECONDS = 90
 POLL_SECONDS = 0.05
@@ -89,10 +90,11 @@ class Runner:
         for name, command in commands.items():
             log = self._site.log(name)
             log_start = log.stat().st_size if log.exists() else 0
-            identity = process.spawn(command, log)
-            state = state.with_process(name, _record(identity, command, metrics_of(name, state.ports)))
-            started.append(name)
-            self.save(state)
+            with uninterrupted():  # what runs and is not noted, nobody would stop
+                identity = process.spawn(command, log)
+                state = state.with_process(name, _record(identity, command, metrics_of(name, state.ports)))
+                started.append(name)
+                self.save(state)
             began = time.monotonic() - prepared_seconds[name]
             give_up = time.monotonic() + patience_of(name).start_seconds
             waits.append(_Wait(name, identity, probe_of(name, state.ports), began, give_up, log, log_start))
