@@ -1,7 +1,8 @@
-"""`make bench`: durable steps a second of the order flow, beside the raw figure of the same run.
+"""`make bench`: the order flow end to end, a fifth of the orders declined and undone.
 
-Provider calls are off (in-process providers answer at once), deduplication is on, everything on one machine.
-Writes `.local/bench/report.json`; with `--profile` also a profile of the orchestrator, as text.
+In one run: the raw figure (the same records carried by bare clients), throughput, latency at three rates, and the same
+flow on two peers. Provider calls are off (in-process providers answer at once), deduplication is on, everything on one
+machine. Writes `.local/bench/report.json`; `python -m benchmarks.page` makes `docs/performance.md` of it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
+import platform
 import pstats
 import subprocess
 import sys
@@ -18,25 +21,31 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import raw
-from benchmarks.flow import STEPS_PER_ORDER, FlowResult, run_orders
+from benchmarks.flow import run_orders
+from benchmarks.hops import hop_times
+from benchmarks.peers.flow import steps_of
+from benchmarks.peers.run import run_peers
 from benchmarks.processor_time import snapshot, used_between
+from benchmarks.screen import print_report
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
 
-SECONDS_MAX = 900.0
-WARM_UP_ORDERS = 300
-LATENCY_RATE = 20.0
+SECONDS_MAX = 1800.0
+WARM_UP_ORDERS = 1_000
 QUICK_SHARE = 10
+RATES = {20: 15, 200: 15, 1000: 10}
+"""Starts a second -> seconds that this rate is held."""
+QUICK_RATES = {20: 8}
 INFRASTRUCTURE = ("kafka", "redis-orchestrator", "redis-services")
 console = Console()
 
 
 def main(
-    orders: Annotated[int, typer.Option(min=100, help="Orders of the throughput run.")] = 20_000,
-    quick: Annotated[bool, typer.Option(help="A tenth of the orders: under two minutes.")] = False,
+    orders: Annotated[int, typer.Option(min=100, help="Orders of the throughput run.")] = 50_000,
+    quick: Annotated[bool, typer.Option(help="A tenth of the orders, one rate, no peers: under two minutes.")] = False,
+    peers: Annotated[bool, typer.Option(help="Also run the flow on DBOS and Restate.")] = True,
     profile: Annotated[
         bool, typer.Option(help="Run the orchestrator under cProfile (slower) and print its top.")
     ] = False,
@@ -44,19 +53,32 @@ def main(
         ".local/bench"
     ),
 ) -> None:
-    """Measure the order flow end to end, and the raw figure beside it."""
+    """Measure the order flow end to end, beside the raw figure and the peers."""
     orders = max(100, orders // QUICK_SHARE) if quick else orders
-    raw_seconds = _measure_raw(data, orders)
-    flow, latency, seconds_used = _measure_flow(data, orders, profile)
-    report = _report(orders, raw_seconds, flow, latency, seconds_used)
+    report: dict[str, Any] = {"orders": orders, "machine": _machine()}
+    report["raw"] = _measure_raw(data, orders)
+    report |= _measure_flow(data, orders, profile, QUICK_RATES if quick else RATES)
+    report["share_of_raw"] = round(report["raw"]["seconds"] / report["throughput"]["seconds"], 3)
+    if peers and not quick:
+        console.print("peers: the same flow on DBOS and Restate …")
+        report["peers"] = run_peers(data.parent / "peers", max(500, orders // 10))
+    report["measured_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     data.mkdir(parents=True, exist_ok=True)
     (data / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    _print(report)
+    print_report(console, report)
     if profile:
         _print_profile(data / "orchestrator.prof")
 
 
-def _measure_raw(data: Path, orders: int) -> float:
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def _measure_raw(data: Path, orders: int) -> dict[str, Any]:
     console.print(f"raw: the records of {orders:,} orders, carried by bare consumers and producers …")
     stack = _fresh(data, Settings())
     endpoints = stack.up(only=INFRASTRUCTURE)
@@ -69,8 +91,9 @@ def _measure_raw(data: Path, orders: int) -> float:
     try:
         for relay in relays:
             relay.start()
-        asyncio.run(raw.carry(endpoints.kafka, WARM_UP_ORDERS, SECONDS_MAX))
-        return asyncio.run(raw.carry(endpoints.kafka, orders, SECONDS_MAX))
+        asyncio.run(raw.carry(endpoints.kafka, WARM_UP_ORDERS, SECONDS_MAX, "warm"))
+        seconds = asyncio.run(raw.carry(endpoints.kafka, orders, SECONDS_MAX, "load"))
+        return {"seconds": round(seconds, 2), "steps_per_second": round(steps_of(orders) / seconds)}
     finally:
         for relay in relays:
             relay.kill()
@@ -84,22 +107,50 @@ def _apply_topics(stack: Stack) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _measure_flow(data: Path, orders: int, profile: bool) -> tuple[FlowResult, FlowResult, dict[str, float]]:
+def _measure_flow(data: Path, orders: int, profile: bool, rates: dict[int, int]) -> dict[str, Any]:
     console.print(f"flow: {orders:,} orders through orchestrator and services …")
     stack = _fresh(data, _settings(data, profile))
     endpoints = stack.up(only=(*INFRASTRUCTURE, "orchestrator", "inventory"))
     pids = {name: process.pid for name, process in endpoints.processes.items()}
     try:
         asyncio.run(run_orders(endpoints.kafka, WARM_UP_ORDERS, "warm", seconds_max=SECONDS_MAX))
-        latency_orders = 200
-        latency = asyncio.run(
-            run_orders(endpoints.kafka, latency_orders, "light", seconds_max=SECONDS_MAX, rate=LATENCY_RATE)
-        )
+        latency = [_latency(endpoints.kafka, rate, seconds) for rate, seconds in rates.items()]
         before = snapshot(pids)
         flow = asyncio.run(run_orders(endpoints.kafka, orders, "load", seconds_max=SECONDS_MAX))
-        return flow, latency, used_between(before, snapshot(pids))
+        used = used_between(before, snapshot(pids))
     finally:
         stack.down()
+    steps = steps_of(orders)
+    throughput = {
+        "completed": flow.completed,
+        "seconds": round(flow.seconds, 2),
+        "steps_per_second": round(steps / flow.seconds),
+        "processes_per_second": round(orders / flow.seconds),
+        "processor_seconds": used,
+        "processor_us_per_step": {name: round(seconds / steps * 1e6) for name, seconds in used.items()},
+    }
+    return {"throughput": throughput, "latency": latency}
+
+
+def _latency(kafka: str, rate: int, seconds: int) -> dict[str, Any]:
+    console.print(f"latency: {rate} starts a second for {seconds} s …")
+    began_ms = time.time_ns() // 1_000_000
+    result = asyncio.run(run_orders(kafka, rate * seconds, f"rate{rate}", seconds_max=SECONDS_MAX, rate=rate))
+    hops = asyncio.run(hop_times(kafka, began_ms))
+    return {
+        "starts_per_second": rate,
+        "process_ms": _percentiles(result.took_ms),
+        "hop_ms": {kind: _percentiles(tuple(sorted(times))) for kind, times in hops.items()},
+        "lasted_seconds": round(result.seconds, 1),
+    }
+
+
+def _percentiles(ascending: tuple[int, ...]) -> dict[str, int]:
+    last = len(ascending) - 1
+    return {name: ascending[min(last, int(len(ascending) * share))] for name, share in _SHARES.items()}
+
+
+_SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 def _fresh(data: Path, settings: Settings) -> Stack:
@@ -120,43 +171,6 @@ def _settings(data: Path, profile: bool) -> Settings:
         commands["orchestrator"] = (sys.executable, "-m", "cProfile", "-o", output, "-m", "orchestrator", *roles)
     options = ("--option", "providers=instant", "--option", "opening_stock=local")
     return Settings(commands=commands, arguments={"inventory": options})
-
-
-def _report(
-    orders: int, raw_seconds: float, flow: FlowResult, latency: FlowResult, seconds_used: dict[str, float]
-) -> dict[str, Any]:
-    steps = orders * STEPS_PER_ORDER
-    return {
-        "orders": orders,
-        "completed": flow.completed,
-        "seconds": round(flow.seconds, 2),
-        "steps_per_second": round(steps / flow.seconds),
-        "raw_seconds": round(raw_seconds, 2),
-        "raw_steps_per_second": round(steps / raw_seconds),
-        "share_of_raw": round(raw_seconds / flow.seconds, 3),
-        "processor_seconds": seconds_used,
-        "light_load": {
-            "starts_per_second": LATENCY_RATE,
-            "process_p50_ms": latency.process_p50_ms,
-            "process_p99_ms": latency.process_p99_ms,
-        },
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _print(report: dict[str, Any]) -> None:
-    table = Table(title=f"Order flow, {report['orders']:,} orders", show_header=False)
-    table.add_row("durable steps a second", f"{report['steps_per_second']:,}")
-    table.add_row("raw: the same records, bare clients", f"{report['raw_steps_per_second']:,}")
-    table.add_row("share of raw", f"{report['share_of_raw']:.0%}")
-    light = report["light_load"]
-    table.add_row(
-        f"whole process at {light['starts_per_second']:.0f} starts/s, p50 / p99",
-        f"{light['process_p50_ms']:.0f} / {light['process_p99_ms']:.0f} ms",
-    )
-    for name, seconds in report["processor_seconds"].items():
-        table.add_row(f"processor seconds of {name}", f"{seconds:.1f}")
-    console.print(table)
 
 
 def _print_profile(file: Path) -> None:

@@ -1,7 +1,8 @@
-"""The orders of the benchmark: small baskets of a few products that always succeed, made from a number alone."""
+"""The orders of the benchmark: small baskets of a few products, made from a number alone; one in five is declined."""
 
 from __future__ import annotations
 
+from benchmarks.peers.flow import is_declined
 from contracts.envelope import Envelope, encode_headers
 from contracts.ids import partition_of
 from contracts.orders import Address, OrderLine, OrderPlaced
@@ -26,7 +27,7 @@ def order_record(number: int, run: str) -> OutgoingRecord:
         total_cents=sum(line.quantity * line.unit_price_cents for line in lines),
         currency="USD",
         ship_to=_HOME,
-        payment_method="pm_card",
+        payment_method="pm_declined" if is_declined(number) else "pm_card",
     )
     envelope = Envelope(id=f"{run}-{number}", source="/benchmarks", type=order.type)
     partition = partition_of(order.order_id, DOMAIN_PARTITIONS)

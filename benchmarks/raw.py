@@ -1,9 +1,10 @@
 """The raw figure: the records of N orders carried through the same topics by bare aiokafka consumers and producers.
 
 Two relays stand for the orchestrator and for the services; each reads, and writes what the real one would write in
-number, topic and size, without looking into it. A header tells the stage. The order flow carries, for each order:
-start, inbox, 3 commands, 3 outcomes, 3 inbox, dispatch, outcome, inbox, final event, 2 lifecycle events (15 records),
-beside the stock-changed events that inventory adds.
+number, topic and size, without looking into it. A header tells the stage. A fulfilled order is start, inbox,
+3 commands, 3 outcomes, 3 inbox, dispatch, outcome, inbox, final event, 2 lifecycle events (17 records); a declined one
+start, inbox, 3 commands, 3 outcomes, 3 inbox, 2 undos, 2 outcomes, 2 inbox, final event, 3 lifecycle events (21). What
+inventory tells of its stock beside that is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from benchmarks.peers.flow import is_declined
 from contracts import topics
 from contracts.ids import partition_of
 
@@ -43,20 +45,31 @@ def _inbox(key: bytes) -> int:
     return partition_of(key.decode(), topics.SHARDS)
 
 
+_FORWARDED = ("start", "reserved", "captured", "declined", "label", "dispatched", "voided", "released")
+
+
 def _orchestrate(stage: str, key: bytes) -> Iterable[Message]:
     domain = _domain(key)
-    if stage in ("start", "reserved", "captured", "label", "dispatched"):
+    if stage in _FORWARDED:
         yield topics.INBOX, _inbox(key), key, f"in-{stage}"
     elif stage == "in-start":
         yield "inventory.commands", domain, key, "reserve"
         yield "payment.commands", domain, key, "charge"
         yield "shipping.commands", domain, key, "create"
         yield topics.LIFECYCLE, domain, key, "started"
-    elif stage == "in-label":
+    elif stage == "in-label" and not _is_declined(key):
         yield "shipping.commands", domain, key, "dispatch"
-    elif stage == "in-dispatched":
+    elif stage == "in-declined":
+        yield "shipping.commands", domain, key, "void"
+        yield "inventory.commands", domain, key, "release"
+        yield topics.LIFECYCLE, domain, key, "compensating"
+    elif stage in ("in-dispatched", "in-released"):
         yield "orders.events", domain, key, "end"
-        yield topics.LIFECYCLE, domain, key, "completed"
+        yield topics.LIFECYCLE, domain, key, "ended"
+
+
+def _is_declined(key: bytes) -> bool:
+    return is_declined(int(key.rpartition(b"-")[2]))
 
 
 _ANSWERS = {
@@ -64,11 +77,15 @@ _ANSWERS = {
     "charge": ("payment.events", "captured"),
     "create": ("shipping.events", "label"),
     "dispatch": ("shipping.events", "dispatched"),
+    "void": ("shipping.events", "voided"),
+    "release": ("inventory.events", "released"),
 }
 
 
 def _serve(stage: str, key: bytes) -> Iterable[Message]:
     topic, answer = _ANSWERS[stage]
+    if stage == "charge" and _is_declined(key):
+        answer = "declined"
     yield topic, _domain(key), key, answer
 
 
@@ -127,7 +144,7 @@ def run_relay(kafka: str, which: str, seconds_max: float) -> None:
     uvloop.run(bounded())
 
 
-async def carry(kafka: str, orders: int, seconds_max: float) -> float:
+async def carry(kafka: str, orders: int, seconds_max: float, run: str) -> float:
     """Publish the starts and wait for all the ends; seconds taken. Raises TimeoutError."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="latest", enable_auto_commit=False)
     producer = new_producer(kafka)
@@ -138,11 +155,11 @@ async def carry(kafka: str, orders: int, seconds_max: float) -> float:
         await consumer.seek_to_end()
         started = time.monotonic()
         async with asyncio.timeout(seconds_max):
-            publishing = asyncio.create_task(_publish_starts(producer, orders))
+            publishing = asyncio.create_task(_publish_starts(producer, orders, run))
             ended = 0
             while ended < orders:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    ended += sum(record.headers[-1][1] == b"completed" for record in records)
+                    ended += sum(record.headers[-1][1] == b"ended" for record in records)
             await publishing
         return time.monotonic() - started
     finally:
@@ -150,11 +167,11 @@ async def carry(kafka: str, orders: int, seconds_max: float) -> float:
         await producer.stop()
 
 
-async def _publish_starts(producer: AIOKafkaProducer, orders: int) -> None:
+async def _publish_starts(producer: AIOKafkaProducer, orders: int, run: str) -> None:
     headers = [*HEADERS, ("stage", b"start")]
     pending = []
     for number in range(orders):
-        key = f"raw-{number}".encode()
+        key = f"{run}-{number}".encode()
         pending.append(await producer.send("orders.events", BODY, key, _domain(key), headers=headers))
         if len(pending) >= RELAY_RECORDS_MAX:
             await asyncio.gather(*pending)
