@@ -57,8 +57,8 @@ check: setup ## the gates that need nothing running
 	$(PY) -m services --check-handlers
 	$(PY) -m orchestrator.cli verify
 
-bench: setup ## steps per second beside the raw figure (ORDERS=20000 QUICK=1 PROFILE=1)
-	@$(PY) -m benchmarks.bench --orders $(or $(ORDERS),20000) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
+bench: setup ## speed of the order flow beside the raw figure and two peers (ORDERS=50000 QUICK=1 PROFILE=1)
+	@$(PY) -m benchmarks.bench --orders $(or $(ORDERS),50000) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
 
 schemas: setup ## write contracts/schemas
 	$(PY) -m contracts.schemas --write
