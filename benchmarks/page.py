@@ -33,8 +33,8 @@ def main(
 def _figures(report: dict[str, Any]) -> Iterator[str]:
     machine, flow = report["machine"], report["throughput"]
     yield (
-        f"Measured {report['measured_at']} on {machine['cores']} cores, {machine['system']}, Python {machine['python']}; "
-        f"{report['orders']:,} orders, one in five declined and undone."
+        f"Measured {report['measured_at']} on {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}; {report['orders']:,} orders, one in five declined and undone."
     )
     yield ""
     yield from _table(
