@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgpack
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -19,6 +19,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from services.sdk.failures import StartRefused, StoreAwayError, StoreMovedError
 from services.sdk.inbox_retention import RETENTION_MS, kept_ms
 from services.sdk.ports import Answer, Exchange, Found, Place, Reply
+from services.sdk.scripts_redis import packed
 
 SOCKET_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
@@ -30,14 +31,14 @@ T = TypeVar("T")
 
 def open_redis(url: str) -> Redis:
     """A client without retries of its own: the runner repeats a step and knows that it did."""
-    client: Redis = Redis.from_url(
+    pool: ConnectionPool = ConnectionPool.from_url(
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=RedisRetry(NoBackoff(), 0),
     )
-    return client
+    return Redis.from_pool(packed(pool))
 
 
 class RedisInbox:
