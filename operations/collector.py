@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import gc
 
-YOUNG_OBJECTS = 50_000
-"""Net new objects between two collections of the youngest: more than most batches make and drop again."""
-YOUNG_COLLECTIONS = 20
+YOUNG_OBJECTS = 200_000
+"""Net new objects between two collections of the youngest: more than a batch of 5,000 records holds at a
+time, so that a batch under work is not walked through."""
+YOUNG_COLLECTIONS = 10
 """Of the youngest, before the middle generation is looked at too."""
 MIDDLE_COLLECTIONS = 50
 """Of the middle one, before all is."""
