@@ -26,6 +26,7 @@ CONNECT_TIMEOUT_S = 5.0
 REQUIRED = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
 """A service's store is a system of record: what it acknowledged must survive (DESIGN section 5)."""
 
+_FOUND = {found.value.encode(): found for found in Found}
 T = TypeVar("T")
 
 
@@ -89,8 +90,8 @@ class RedisInbox:
         reply = await _reached(self._exchange(keys=keys, args=args))
         if reply[0] == 0:
             raise StoreMovedError(reply[1].decode(), reply[2].decode().partition(":")[0] or None)
-        answers = tuple(Answer(Found(found.decode()), fence.decode(), rest) for found, fence, rest in reply[2])
-        return Reply(tuple(stored == 1 for stored in reply[1]), answers)
+        answers = tuple([Answer(_FOUND[found], fence.decode(), rest) for found, fence, rest in reply[2]])
+        return Reply(tuple([stored == 1 for stored in reply[1]]), answers)
 
 
 def _body(exchange: Exchange) -> bytes:
