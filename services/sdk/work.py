@@ -54,7 +54,6 @@ class Work(NamedTuple):
     message: Message | None
     problem: Problem | None = None
     replayed: bool = False
-    fence: str = ""
     unfinished: bool = False
 
     @property

@@ -62,17 +62,17 @@ class Dedupe:
         answer = await self._store.claim(claim)
         match answer.found:
             case Found.NEW | Found.UNFINISHED:
-                held = work._replace(fence=answer.fence, unfinished=answer.found is Found.UNFINISHED)
+                held = work._replace(unfinished=True) if answer.found is Found.UNFINISHED else work
                 never = self._never(work)
                 if never is not None:
                     # An earlier execution started it, and this one must not: what it did, nobody knows.
-                    return await self._settled(held, self._letters.rejected(held, never, certain=False))
-                return await self._settled(held, await self._then(held))
+                    return await self._settled(held, answer.fence, self._letters.rejected(held, never, certain=False))
+                return await self._settled(held, answer.fence, await self._then(held))
             case Found.REFUSED:
                 assert refusal is not None, "the inbox refuses only with the claim's own refusal"
                 return refusal
             case Found.REVOKED:
-                return await self._settled(work._replace(fence=answer.fence), self._undone(work))
+                return await self._settled(work, answer.fence, self._undone(work))
             case Found.SETTLED:
                 return self._repeated(work, answer)
             case Found.CONFLICT:
@@ -120,14 +120,14 @@ class Dedupe:
         letter = dead_letter(self._service, work, problem, self._around.now_ms())
         return Done(Result.DEAD_LETTER, (letter,), reason=problem.reason)
 
-    async def _settled(self, work: Work, done: Done) -> Done:
+    async def _settled(self, work: Work, fence: str, done: Done) -> Done:
         stored = await self._store.settle(
             Settlement(
                 place=work.place,
                 offset=work.record.offset,
                 identity=work.identity,
                 fingerprint=work.fingerprint,
-                fence=work.fence,
+                fence=fence,
                 outcomes=pack(done.outgoing),
                 dead=done.dead,
             )
