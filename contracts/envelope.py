@@ -9,8 +9,11 @@ Source: CloudEvents 1.0.2, Kafka protocol binding 1.0.2, section 3.2 (binary con
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
 
 from contracts.record import Headers
 
@@ -28,8 +31,10 @@ class EnvelopeError(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+NO_EXTENSIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class Envelope(NamedTuple):
     """The attributes of one message. A message is identified by (`source`, `id`)."""
 
     id: str
@@ -45,7 +50,7 @@ class Envelope:
     undoes: tuple[str, ...] = ()
     """The command ids that an undo covers; on the wire `ce_undoes`, separated by commas."""
     traceparent: str | None = None
-    extensions: dict[str, str] = field(default_factory=dict)
+    extensions: Mapping[str, str] = NO_EXTENSIONS
     """Attributes that mean nothing to us, by name without `ce_`."""
 
     @property
@@ -61,28 +66,37 @@ class Envelope:
 
 def encode_headers(envelope: Envelope) -> Headers:
     """The record headers of `envelope`, in a fixed order (equal envelopes give equal bytes)."""
-    headers: list[tuple[str, bytes]] = [
-        ("ce_specversion", b"1.0"),
+    headers = [
+        _SPECVERSION,
         ("ce_id", envelope.id.encode()),
         ("ce_source", envelope.source.encode()),
         ("ce_type", envelope.type.encode()),
-        ("content-type", b"application/json"),
+        _CONTENT_TYPE,
     ]
-    optional = (
-        ("ce_time", envelope.time),
-        ("ce_processid", envelope.process_id),
-        ("ce_causationid", envelope.causation_id),
-        ("ce_idempotencykey", envelope.idempotency_key),
-        ("ce_deadline", envelope.deadline),
-        ("ce_try", None if envelope.try_number is None else str(envelope.try_number)),
-        ("ce_undoes", ",".join(envelope.undoes) or None),
-        ("traceparent", envelope.traceparent),
-    )
-    headers.extend((name, value.encode()) for name, value in optional if value is not None)
-    headers.extend((f"ce_{name}", value.encode()) for name, value in sorted(envelope.extensions.items()))
+    add = headers.append
+    if envelope.time is not None:
+        add(("ce_time", envelope.time.encode()))
+    if envelope.process_id is not None:
+        add(("ce_processid", envelope.process_id.encode()))
+    if envelope.causation_id is not None:
+        add(("ce_causationid", envelope.causation_id.encode()))
+    if envelope.idempotency_key is not None:
+        add(("ce_idempotencykey", envelope.idempotency_key.encode()))
+    if envelope.deadline is not None:
+        add(("ce_deadline", envelope.deadline.encode()))
+    if envelope.try_number is not None:
+        add(("ce_try", b"%d" % envelope.try_number))
+    if envelope.undoes:
+        add(("ce_undoes", ",".join(envelope.undoes).encode()))
+    if envelope.traceparent is not None:
+        add(("traceparent", envelope.traceparent.encode()))
+    if envelope.extensions:
+        headers.extend((f"ce_{name}", value.encode()) for name, value in sorted(envelope.extensions.items()))
     return tuple(headers)
 
 
+_SPECVERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/json")
 _ATTRIBUTES = {
     f"ce_{name}": name
     for name in (
@@ -93,11 +107,83 @@ _ATTRIBUTES = {
 """Header name -> attribute, of all that mean something to us, in the spelling that we write ourselves."""
 
 
+LAYOUTS_MAX = 1_024
+"""Sequences of header names whose meaning is remembered. A producer writes the same few over and over."""
+_FIELDS = (
+    "specversion", "content-type", "id", "source", "type", "time", "processid", "causationid", "idempotencykey",
+    "deadline", "try", "undoes", "traceparent",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=LAYOUTS_MAX)
+def _layout(names: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Where the value of each of `_FIELDS` is among headers of these names, -1 if there is none. None if one is there
+    twice, or there are extensions."""
+    places = dict.fromkeys(_FIELDS, -1)
+    for place, name in enumerate(names):
+        lowered = name.lower()
+        attribute = _ATTRIBUTES.get(lowered)
+        if attribute is None:
+            if lowered.startswith("ce_"):
+                return None
+        elif places[attribute] >= 0:
+            return None
+        else:
+            places[attribute] = place
+    return tuple(places.values())
+
+
 def decode_headers(headers: Headers) -> Envelope:
     """The envelope in a record's headers.
 
     Raises:
         EnvelopeError: `missing-attribute`, `bad-attribute`, `wrong-specversion` or `wrong-content-type`.
+    """
+    envelope = _decode_usual(headers)
+    return decode_carefully(headers) if envelope is None else envelope
+
+
+def _decode_usual(headers: Headers) -> Envelope | None:
+    """What `decode_carefully` says of headers of which nothing is unusual; None for all others."""
+    layout = _layout(tuple([name for name, _ in headers]))
+    if layout is None:
+        return None
+    values: list[bytes | None] = [value for _, value in headers]
+    if None in values:
+        return None
+    # Where -1 leads.
+    values.append(None)
+    spec, content, id_, source, type_, time, process, cause, key, deadline, try_, undoes, trace = [
+        values[place] for place in layout
+    ]
+    if spec != b"1.0" or content != b"application/json" or not id_ or not source or not type_:
+        return None
+    if len(id_) > ATTRIBUTE_LENGTH_MAX or len(source) > ATTRIBUTE_LENGTH_MAX:
+        return None
+    try:
+        return Envelope(
+            id_.decode(),
+            source.decode(),
+            type_.decode(),
+            # Empty is not absent for the time alone, which nothing here reads.
+            None if time is None else time.decode(),
+            process.decode() if process else None,
+            cause.decode() if cause else None,
+            key.decode() if key else None,
+            _checked_time(deadline.decode()) if deadline else None,
+            _checked_number(try_.decode()) if try_ else None,
+            tuple([part for part in undoes.decode().split(",") if part]) if undoes else (),
+            trace.decode() if trace else None,
+        )
+    except (UnicodeDecodeError, EnvelopeError):
+        return None
+
+
+def decode_carefully(headers: Headers) -> Envelope:
+    """The rules of reading, one header at a time; `decode_headers` gives the same answer, faster where it can.
+
+    Raises:
+        EnvelopeError.
     """
     found: dict[str, str] = {}
     extensions: dict[str, str] = {}
@@ -126,7 +212,7 @@ def decode_headers(headers: Headers) -> Envelope:
         _checked_number(get("try")),
         tuple(part for part in undoes.split(",") if part) if undoes else (),
         get("traceparent") or None,
-        extensions,
+        extensions or NO_EXTENSIONS,
     )
 
 
@@ -180,10 +266,13 @@ def format_time(at_ms: int) -> str:
     return f"{text}.{at_ms % 1000:03d}Z"
 
 
+TIMES_MAX = 4_096
+"""Parsed times kept: a deadline is read several times on its way, and many commands share one."""
 RFC3339_PATTERN = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 """`datetime.fromisoformat` takes more of ISO 8601 (week dates, no separators) than RFC 3339 has."""
 
 
+@lru_cache(maxsize=TIMES_MAX)
 def parse_time(text: str) -> int:
     """RFC 3339 as milliseconds since the epoch. Raises EnvelopeError (`bad-attribute`) otherwise."""
     if not RFC3339_PATTERN.fullmatch(text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import (
@@ -31,6 +31,8 @@ def _must_be_rfc3339(value: object) -> object:
 
 
 def _must_be_utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     offset = value.utcoffset()
     if offset is None or offset.total_seconds() != 0:
         raise ValueError("must be a UTC time (RFC 3339 with 'Z' or '+00:00')")
@@ -67,6 +69,12 @@ class Message(BaseModel):
 
     type: ClassVar[str] = ""
     topic: ClassVar[str] = ""
+    _key_field: ClassVar[str] = ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._key_field = next(iter(cls.model_fields), "")
 
     def __init_subclass__(cls, *, type: str | None = None, topic_suffix: str = "events", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -80,11 +88,12 @@ class Message(BaseModel):
     @property
     def key(self) -> str:
         """The Kafka key: the value of the first field."""
-        return str(getattr(self, next(iter(type(self).model_fields))))
+        return str(getattr(self, self._key_field))
 
     def to_json(self) -> bytes:
         """The payload as JSON; absent optional fields are left out."""
-        return self.model_dump_json(exclude_none=True).encode()
+        # As `model_dump_json` does, without the way over a text.
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
 
 
 class Event(Message):

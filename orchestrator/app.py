@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.topics import INBOX, TopicSpec, domain_topics, orchestrator_topics
+from operations.collector import settle_collector
 from operations.endpoints import EndpointsError, find_endpoints
 from operations.http import OperationsServer
 from operations.logs import configure_logs
@@ -129,6 +130,7 @@ async def _run(settings: Settings) -> None:
         if await _unless_stopped(_prepare(settings, book, readiness, store), stopping):
             program = _Program(settings, book, metrics, readiness, store)
             await program.open(stack)
+            settle_collector()
             readiness.set("start", None)
             await program.run(stopping)
     log.info("stopped")

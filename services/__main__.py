@@ -13,6 +13,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from operations.collector import settle_collector
 from operations.endpoints import Endpoints, EndpointsError, find_endpoints
 from operations.logs import configure_logs
 from services.inventory.resources import OPENING_OPTION
@@ -71,6 +72,7 @@ def main(
         environment = _environment()
         settings = _settings(chosen, environment, endpoints, metrics_port, instance, given)
         _configure_logs(chosen)
+        settle_collector()
         raise typer.Exit(uvloop.run(host([REGISTRY[name].service for name in chosen], settings)))
 
 

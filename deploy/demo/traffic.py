@@ -135,13 +135,13 @@ def _undecodable(order: OrderPlaced, serial: str) -> Sending:
 def _header_missing(order: OrderPlaced, serial: str) -> Sending:
     record = _record(_ghost(order, serial), serial)
     headers = tuple(header for header in record.headers if header[0] != "ce_source")
-    return Sending("header missing", replace(record, headers=headers), "dead-letter", "missing-attribute")
+    return Sending("header missing", record._replace(headers=headers), "dead-letter", "missing-attribute")
 
 
 def _wrong_version(order: OrderPlaced, serial: str) -> Sending:
     record = _record(_ghost(order, serial), serial)
     headers = tuple((name, b"0.3" if name == "ce_specversion" else value) for name, value in record.headers)
-    return Sending("wrong CloudEvents version", replace(record, headers=headers), "dead-letter", "wrong-specversion")
+    return Sending("wrong CloudEvents version", record._replace(headers=headers), "dead-letter", "wrong-specversion")
 
 
 def _against_contract(order: OrderPlaced, serial: str) -> Sending:
@@ -151,14 +151,14 @@ def _against_contract(order: OrderPlaced, serial: str) -> Sending:
 
 
 def _wrong_key(order: OrderPlaced, serial: str) -> Sending:
-    record = replace(_record(_ghost(order, serial), serial), key=b"another-order")
+    record = _record(_ghost(order, serial), serial)._replace(key=b"another-order")
     return Sending("key differs from the payload", record, "dead-letter", "key-mismatch")
 
 
 def _unknown_type(order: OrderPlaced, serial: str) -> Sending:
     record = _record(_ghost(order, serial), serial)
     headers = tuple((name, b"orders.wished-for.v1" if name == "ce_type" else value) for name, value in record.headers)
-    return Sending("unknown event type", replace(record, headers=headers), "skipped")
+    return Sending("unknown event type", record._replace(headers=headers), "skipped")
 
 
 def _too_large(order: OrderPlaced, serial: str) -> Sending:

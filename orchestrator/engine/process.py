@@ -31,8 +31,12 @@ UndoStatus = Literal["awaited", "backoff", "stuck", "done", "skipped"]
 NodeStatus = Literal["running", "done", "undoing", "undone"]
 
 
-class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Frozen; `msgspec.structs.replace` makes a changed copy."""
+class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """Frozen; `msgspec.structs.replace` makes a changed copy.
+
+    `gc=False`: frozen values of frozen values cannot form a cycle, so the collector need not look at them. It otherwise
+    walked through every cached process again and again.
+    """
 
 
 class StoredRecord(Struct, frozen=True, rename={"topic": "t", "key": "k", "value": "v", "headers": "h"}):

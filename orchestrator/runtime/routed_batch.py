@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple, get_args
 
 from contracts.record import IncomingRecord, OutgoingRecord
@@ -75,7 +74,7 @@ class RoutedBatch:
         source = original(entry.source)
         if entry.label in DEAD_REASONS:
             # Not even dead letters take it: its headers and value stay where dl_topic, dl_partition, dl_offset point.
-            bare = replace(source, value=b"", headers=())
+            bare = source._replace(value=b"", headers=())
             letter = dead_letter(
                 bare, entry.label, f"value and headers are left out: {error.detail}", source.timestamp_ms
             )

@@ -8,7 +8,7 @@ it, process id, value, payload, key, saga keys. What nobody here wants is skippe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import orjson
@@ -128,8 +128,7 @@ def original(record: IncomingRecord) -> IncomingRecord:
         partition, offset = int(dead["dl_partition"]), int(dead["dl_offset"])
     except (KeyError, ValueError):
         return record
-    return replace(
-        record,
+    return record._replace(
         topic=topic,
         partition=partition,
         offset=offset,

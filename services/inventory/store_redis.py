@@ -7,18 +7,18 @@ did, which reservations are open, which are revoked).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.commands.core import AsyncScript
 
 from services.inventory.opening import OpeningRule
 from services.inventory.stock import Allocation, Change, Demand, Level, Movement, ReservationRevokedError, Shortage
+from services.sdk.scripts_redis import Argument, Script, ScriptLine, packed
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 ENDED_RETENTION_MS: Final = 8 * DAY_MS
@@ -27,8 +27,8 @@ whatever can still be read from the log finds its first answer."""
 SCAN_COUNT: Final = 1_000
 LEVEL_STRIDE: Final = 5
 """Entries per warehouse in a level's JSON array: name, on_hand, reserved, dispatched, revision."""
-CONNECTIONS_MAX: Final = 64
-"""Concurrent scripts; a call that finds no free connection waits."""
+CONNECTIONS_MAX: Final = 8
+"""All scripts share one at a time; the rest is for scans. A call that finds no free connection waits."""
 AWAY_PAUSE_SECONDS_MAX: Final = 1.0
 AWAY_RETRIES_MAX: Final = 900
 """A Redis that is away is waited out (DESIGN section 5); the handler's time limit comes first."""
@@ -46,7 +46,7 @@ def open_client(url: str) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url, max_connections=CONNECTIONS_MAX, timeout=None, protocol=2, retry=Retry(backoff, AWAY_RETRIES_MAX)
     )
-    return Redis.from_pool(pool)
+    return Redis.from_pool(packed(pool))
 
 
 class RedisStock:
@@ -55,13 +55,15 @@ class RedisStock:
     def __init__(self, client: Redis, opening: OpeningRule) -> None:
         self._client = client
         self._opening = opening
-        self._reserve = _script(client, "reserve.lua")
-        self._settle = _script(client, "settle.lua")
+        self._line = ScriptLine(client)
+        self._reserve = _script("reserve.lua")
+        self._settle = _script("settle.lua")
 
     async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
         openings, lines = _numbered_openings(demands, self._opening)
-        arguments = [reservation_id, at_ms, ENDED_RETENTION_MS, orjson.dumps(openings), *lines]
-        answer = await _run(self._reserve, order_id, arguments)
+        answer = await self._run(
+            self._reserve, order_id, reservation_id, at_ms, ENDED_RETENTION_MS, orjson.dumps(openings), *lines
+        )
         if answer is None:
             raise ReservationRevokedError(reservation_id)
         return _movement(answer)
@@ -76,9 +78,12 @@ class RedisStock:
         return await self._end(order_id, request_id, at_ms, "dispatch")
 
     async def _end(self, order_id: str, request_id: str, at_ms: int, *how: str) -> Movement:
-        answer = await _run(self._settle, order_id, [request_id, at_ms, ENDED_RETENTION_MS, *how])
+        answer = await self._run(self._settle, order_id, request_id, at_ms, ENDED_RETENTION_MS, *how)
         assert answer is not None, "settle.lua always answers"
         return _movement(answer)
+
+    async def _run(self, script: Script, order_id: str, *arguments: Argument) -> bytes | None:
+        return cast("bytes | None", await self._line.call(script, (LEVELS_KEY, order_key(order_id)), arguments))
 
     async def levels(self) -> AsyncIterator[Level]:
         async for sku, raw in self._client.hscan_iter(LEVELS_KEY, count=SCAN_COUNT):
@@ -87,15 +92,9 @@ class RedisStock:
                 yield Level(sku.decode(), *entries[at : at + LEVEL_STRIDE])
 
 
-def _script(client: Redis, name: str) -> AsyncScript:
+def _script(name: str) -> Script:
     folder = Path(__file__).parent
-    source = "\n".join((folder / part).read_text() for part in ("levels.lua", name))
-    return client.register_script(source)
-
-
-async def _run(script: AsyncScript, order_id: str, arguments: list[Any]) -> bytes | None:
-    call = script(keys=[LEVELS_KEY, order_key(order_id)], args=arguments)
-    return cast("bytes | None", await cast("Awaitable[Any]", call))
+    return Script.of("\n".join((folder / part).read_text() for part in ("levels.lua", name)))
 
 
 def _numbered_openings(demands: tuple[Demand, ...], rule: OpeningRule) -> tuple[list[list[str | int]], list[str | int]]:

@@ -6,7 +6,7 @@ import inspect
 import types
 import typing
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from contracts.message import Command, Event, Message
@@ -36,14 +36,15 @@ class Handler:
     returns: tuple[type[Message], ...]
     """The messages that its return annotation names."""
 
-    @property
-    def is_command(self) -> bool:
-        return issubclass(self.message, Command)
+    is_command: bool = field(init=False)
+    outcomes: tuple[type[Event], ...] = field(init=False)
+    """The declared outcomes of a command; none for an event."""
 
-    @property
-    def outcomes(self) -> tuple[type[Event], ...]:
-        """The declared outcomes of a command; none for an event."""
-        return (*self.message.succeeds, *self.message.refuses) if issubclass(self.message, Command) else ()
+    def __post_init__(self) -> None:
+        message = self.message
+        outcomes = (*message.succeeds, *message.refuses) if issubclass(message, Command) else ()
+        object.__setattr__(self, "is_command", issubclass(message, Command))
+        object.__setattr__(self, "outcomes", outcomes)
 
 
 def make_handler(

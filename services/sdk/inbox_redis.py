@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgpack
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -19,25 +19,27 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from services.sdk.failures import StartRefused, StoreAwayError, StoreMovedError
 from services.sdk.inbox_retention import RETENTION_MS, kept_ms
 from services.sdk.ports import Answer, Exchange, Found, Place, Reply
+from services.sdk.scripts_redis import packed
 
 SOCKET_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 REQUIRED = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
 """A service's store is a system of record: what it acknowledged must survive (DESIGN section 5)."""
 
+_FOUND = {found.value.encode(): found for found in Found}
 T = TypeVar("T")
 
 
 def open_redis(url: str) -> Redis:
     """A client without retries of its own: the runner repeats a step and knows that it did."""
-    client: Redis = Redis.from_url(
+    pool: ConnectionPool = ConnectionPool.from_url(
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=RedisRetry(NoBackoff(), 0),
     )
-    return client
+    return Redis.from_pool(packed(pool))
 
 
 class RedisInbox:
@@ -88,8 +90,8 @@ class RedisInbox:
         reply = await _reached(self._exchange(keys=keys, args=args))
         if reply[0] == 0:
             raise StoreMovedError(reply[1].decode(), reply[2].decode().partition(":")[0] or None)
-        answers = tuple(Answer(Found(found.decode()), fence.decode(), rest) for found, fence, rest in reply[2])
-        return Reply(tuple(stored == 1 for stored in reply[1]), answers)
+        answers = tuple([Answer(_FOUND[found], fence.decode(), rest) for found, fence, rest in reply[2]])
+        return Reply(tuple([stored == 1 for stored in reply[1]]), answers)
 
 
 def _body(exchange: Exchange) -> bytes:

@@ -22,7 +22,7 @@ def bind(handler: Handler, resources: Sequence[object]) -> Arguments:
     slots = [None if kind is Delivery else (find(handler.name, kind, resources),) for kind in handler.parameters]
 
     def arguments(delivery: Delivery) -> tuple[object, ...]:
-        return tuple(delivery if slot is None else slot[0] for slot in slots)
+        return tuple([delivery if slot is None else slot[0] for slot in slots])
 
     return arguments
 

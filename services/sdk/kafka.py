@@ -13,9 +13,10 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from contracts.ids import partition_of
+from contracts.ids import murmur2, partition_of
 from contracts.record import OutgoingRecord
 from contracts.topics import INBOX_BYTES_MAX
+from services.sdk.batches_kafka import Batch, batches_of, not_stored, send_batches
 from services.sdk.failures import BusAwayError
 from services.sdk.kafka_subscription import KafkaSubscription
 from services.sdk.surroundings import Surroundings, system_surroundings
@@ -44,6 +45,7 @@ class KafkaBus:
         self._around = around or system_surroundings()
         self._producer: AIOKafkaProducer | None = None
         self._counts: dict[str, int] = {}
+        self._keyless = 0
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._discards: set[asyncio.Task[None]] = set()
@@ -116,44 +118,39 @@ class KafkaBus:
         self, producer: AIOKafkaProducer, records: list[OutgoingRecord]
     ) -> tuple[list[OutgoingRecord], str]:
         """What was not acknowledged in time, in order, and why."""
-        futures: list[asyncio.Future[object]] = []
-        detail = "no acknowledgement in time"
+        batches: list[Batch] = []
+        detail = ""
         try:
             async with asyncio.timeout(ACK_LIMIT_S):
-                for record in records:
-                    partition = await self._partition(producer, record)
-                    futures.append(
-                        await producer.send(
-                            record.topic, record.value, record.key, partition=partition, headers=list(record.headers)
-                        )
-                    )
-                await asyncio.wait(futures)
+                partitions = [await self._partition(producer, record) for record in records]
+                batches = batches_of(records, partitions, producer.create_batch)
+                await send_batches(producer, batches)
         except TimeoutError:
-            pass
+            detail = "no acknowledgement in time"
         except Exception as error:  # noqa: BLE001 - whatever it is, these records are not sent; readiness says why
             detail = repr(error)
-        missing = list(records[len(futures) :])
-        failed: list[OutgoingRecord] = []
-        for record, future in zip(records, futures, strict=False):
-            if not future.done():
-                future.add_done_callback(_retrieve)
-                failed.append(record)
-            elif future.cancelled() or future.exception() is not None:
-                detail = "cancelled" if future.cancelled() else repr(future.exception())
-                failed.append(record)
-        return failed + missing, detail
+        if not batches:
+            return records, detail
+        for batch in batches:
+            if batch.acknowledged is not None and not batch.acknowledged.done():
+                batch.acknowledged.add_done_callback(_retrieve)
+            detail = detail or batch.failure or ""
+        return not_stored(records, batches), detail
 
-    async def _partition(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> int | None:
-        if record.partition is not None or record.key is None:
+    async def _partition(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> int:
+        if record.partition is not None:
             return record.partition
         count = self._counts.get(record.topic)
         if count is None:
             count = self._counts[record.topic] = len(await producer.partitions_for(record.topic))
+        if record.key is None:
+            self._keyless += 1
+            return self._keyless % count
         try:
             return partition_of(record.key.decode(), count)
         except UnicodeDecodeError:
-            # A dead letter's key may be anything; its own bytes decide then.
-            return None
+            # A dead letter's key may be anything.
+            return murmur2(record.key) % count
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._lock:

@@ -26,7 +26,8 @@ class Lanes(Generic[Item]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._held = 0
         self._serving = 0
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Future[None] | None = None
+        """Somebody waits for an item to finish."""
 
     @property
     def held(self) -> int:
@@ -54,20 +55,24 @@ class Lanes(Generic[Item]):
 
     async def change(self, wait_s: float) -> None:
         """Returns when an item finished, or after `wait_s` seconds."""
-        self._changed.clear()
         try:
             async with asyncio.timeout(wait_s):
-                await self._changed.wait()
+                await self._change()
         except TimeoutError:
             return
+
+    async def _change(self) -> None:
+        if self._changed is None or self._changed.done():
+            self._changed = asyncio.get_running_loop().create_future()
+        # Several may wait for the same change.
+        await asyncio.shield(self._changed)
 
     async def drained(self, limit_s: float) -> bool:
         """Wait until nothing is held; False after `limit_s` seconds."""
         try:
             async with asyncio.timeout(limit_s):
                 while self._held:
-                    self._changed.clear()
-                    await self._changed.wait()
+                    await self._change()
         except TimeoutError:
             return False
         return True
@@ -89,7 +94,10 @@ class Lanes(Generic[Item]):
             await self._handle(queue[0])
             queue.popleft()
             self._held -= 1
-            self._changed.set()
+            if self._changed is not None:
+                if not self._changed.done():
+                    self._changed.set_result(None)
+                self._changed = None
             if queue:
                 self._ready.append(key)
             else:

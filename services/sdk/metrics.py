@@ -49,7 +49,9 @@ class ServiceMetrics:
         self.service = service
         self.retries = metrics.retries
         self.duplicates = metrics.duplicates
-        self.in_flight = metrics.in_flight.labels(service)
+        self.running = 0
+        """Messages being handled; read by the gauge when somebody looks."""
+        metrics.in_flight.labels(service).set_function(lambda: self.running)
         self.resets = metrics.replays.labels(service)
         self._metrics = metrics
         self._types = types

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import msgpack
 
@@ -20,6 +21,10 @@ from services.sdk.work import Failure, Problem, Undecodable, Work
 
 RECORD_OVERHEAD_BYTES = 512
 """Allowance for the batch header, the length fields and the header names of one Kafka record."""
+TYPES_MAX = 1_024
+"""Pairs of message type and contract that are remembered."""
+TRACES_MAX = 4_096
+"""Parent spans that are remembered."""
 DETAIL_LENGTH_MAX = 1_000
 """Longest `dl_detail` and `command-failed.message`, in characters."""
 
@@ -61,11 +66,19 @@ def _time_text(now_ms: int) -> str:
 
 def child_trace(parent: str | None, identity: str) -> str | None:
     """W3C `traceparent` of a message caused under `parent`: same trace, a span id derived from the message's id."""
-    parts = parent.split("-") if parent else []
+    ends = _trace_ends(parent) if parent else None
+    if ends is None:
+        return None
+    return f"{ends[0]}{hashlib.sha256(identity.encode()).hexdigest()[:16]}{ends[1]}"
+
+
+@lru_cache(maxsize=TRACES_MAX)
+def _trace_ends(parent: str) -> tuple[str, str] | None:
+    """What stands before and behind the span id. One parent has many children."""
+    parts = parent.split("-")
     if [len(part) for part in parts] != [2, 32, 16, 2]:
         return None
-    span = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return f"{parts[0]}-{parts[1]}-{span}-{parts[3]}"
+    return (f"{parts[0]}-{parts[1]}-", f"-{parts[3]}")
 
 
 def records_of(service: str, work: Work, messages: tuple[Message, ...], now_ms: int) -> tuple[OutgoingRecord, ...]:
@@ -75,20 +88,29 @@ def records_of(service: str, work: Work, messages: tuple[Message, ...], now_ms: 
         BrokenHandlerError: no outcome or several, something that is not a message, or one too large for the broker.
     """
     outcomes = work.handler.outcomes if work.handler is not None else ()
-    strangers = [message for message in messages if not isinstance(message, Message) or not message.type]
-    if strangers:
-        raise BrokenHandlerError(f"returned {type(strangers[0]).__name__}, which is not a message")
-    answers = [isinstance(message, outcomes) for message in messages]
+    for message in messages:
+        if not _is_a(type(message), (Message,)) or not message.type:
+            raise BrokenHandlerError(f"returned {type(message).__name__}, which is not a message")
+    answers = [_is_a(type(message), outcomes) for message in messages]
     if outcomes and sum(answers) != 1:
         raise BrokenHandlerError(f"returned {sum(answers)} outcomes of its command instead of one")
     records = tuple(
-        record_of(service, work, message, index, answers=answer, now_ms=now_ms)
-        for index, (message, answer) in enumerate(zip(messages, answers, strict=True))
+        [
+            record_of(service, work, message, index, answers=answer, now_ms=now_ms)
+            for index, (message, answer) in enumerate(zip(messages, answers, strict=True))
+        ]
     )
     for record in records:
-        if size_of(record) > MESSAGE_BYTES_MAX:
+        # Headers hold a few attributes of bounded length: only what is large is measured.
+        if len(record.value) + len(record.key or b"") > MESSAGE_BYTES_MAX // 2 and size_of(record) > MESSAGE_BYTES_MAX:
             raise BrokenHandlerError(f"a message of {size_of(record)} bytes is over the {MESSAGE_BYTES_MAX} allowed")
     return records
+
+
+@lru_cache(maxsize=TYPES_MAX)
+def _is_a(kind: type[Any], of: tuple[type[Any], ...]) -> bool:
+    """`issubclass`, which takes a while for pydantic's classes."""
+    return issubclass(kind, of)
 
 
 def is_success(work: Work, messages: tuple[Message, ...]) -> bool:
@@ -96,7 +118,7 @@ def is_success(work: Work, messages: tuple[Message, ...]) -> bool:
     if command is None or not issubclass(command, Command):
         return False
     successes: tuple[type[Event], ...] = command.succeeds
-    return any(isinstance(message, successes) for message in messages)
+    return any(_is_a(type(message), successes) for message in messages)
 
 
 def failed(service: str, work: Work, failure: Failure, now_ms: int) -> OutgoingRecord:
@@ -143,10 +165,13 @@ def size_of(record: OutgoingRecord) -> int:
     return len(record.key or b"") + len(record.value) + headers + RECORD_OVERHEAD_BYTES
 
 
+_packer = msgpack.Packer()
+
+
 def pack(records: Iterable[OutgoingRecord]) -> bytes:
     """Stored form of outcomes: the exact bytes that are published, again and again."""
     rows = [(record.topic, record.key, record.value, record.headers) for record in records]
-    packed: bytes = msgpack.packb(rows)
+    packed: bytes = _packer.pack(rows)
     return packed
 
 

@@ -4,8 +4,8 @@ and both adapters pass one suite (`tests/conformance`)."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from contracts.record import IncomingRecord, OutgoingRecord
@@ -38,8 +38,7 @@ class Found(StrEnum):
     """The id of a message with another type or payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Asks to execute a message. `fence` is unique to this execution."""
 
     place: Place
@@ -54,8 +53,7 @@ class Claim:
     """From `<service>.replays`: may execute what was dead-lettered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """`fence` is the mark's fence as it is now: what a settlement must name. `outcomes` only if SETTLED."""
 
     found: Found
@@ -63,8 +61,7 @@ class Answer:
     outcomes: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """Stores the outcomes of an execution, if the mark still has its fence."""
 
     place: Place
@@ -77,8 +74,7 @@ class Settlement:
     """A dead-lettered event: a replay may execute it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One atomic step of the inbox. Settlements come first, then claims, each in order.
 
     `number` counts the steps of one session from 1. `positions`: for each partition touched, the next offset as this
@@ -86,13 +82,12 @@ class Exchange:
     """
 
     number: int
-    positions: Mapping[Place, tuple[int, int]] = field(default_factory=dict)
+    positions: Mapping[Place, tuple[int, int]] = MappingProxyType({})
     settlements: tuple[Settlement, ...] = ()
     claims: tuple[Claim, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """`stored[i]`: the i-th settlement's fence was still there, so its outcomes are stored."""
 
     stored: tuple[bool, ...]

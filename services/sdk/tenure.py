@@ -131,12 +131,14 @@ class Tenure:
 
     async def _once(self, item: Work | Undecodable) -> None:
         record = item.record
-        progress = self.progress[Place(record.topic, record.partition)]
-        if isinstance(item, Undecodable):
+        place = item.place if type(item) is Work else Place(record.topic, record.partition)
+        progress = self.progress[place]
+        if type(item) is Undecodable:
             letter = dead_letter(self._name, item, item.problem, self._wiring.around.now_ms())
             self._wiring.metrics.dead_lettered(item.problem.reason)
             outgoing: tuple[OutgoingRecord, ...] = (letter,)
         else:
+            assert type(item) is Work
             outgoing = (await self._step(item)).outgoing
         if outgoing:
             await self._wiring.bus.publish(outgoing)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from contracts.envelope import Envelope
 from contracts.message import Message
 from contracts.record import IncomingRecord, OutgoingRecord
 from services.sdk.handler import Handler
+from services.sdk.ports import Place
 from services.sdk.reasons import Code, Reason, Result
 
 
@@ -36,11 +38,11 @@ class Undecodable:
     problem: Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """A record whose envelope is good. It has a message and a handler, or a problem."""
 
     record: IncomingRecord
+    place: Place
     envelope: Envelope
     origin: str
     """The topic it was first published on; differs from the record's for a replay."""
@@ -52,7 +54,6 @@ class Work:
     message: Message | None
     problem: Problem | None = None
     replayed: bool = False
-    fence: str = ""
     unfinished: bool = False
 
     @property
@@ -78,8 +79,7 @@ class Failure:
     """Why it goes to dead letters if nobody else takes care of it; None: an answer is enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """How the handling of one message ended, and what is to be published for it."""
 
     result: Result

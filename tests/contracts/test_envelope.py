@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event, to_binary_event
 from cloudevents.core.v1.event import CloudEvent
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.envelope import (
     ATTRIBUTE_LENGTH_MAX,
     Envelope,
     EnvelopeError,
+    decode_carefully,
     decode_headers,
     encode_headers,
     format_time,
@@ -166,7 +168,43 @@ def test_round_trips_through_our_codec_and_through_the_sdk(envelope: Envelope) -
 
 
 def _fields(envelope: Envelope) -> dict[str, Any]:
-    return {name: getattr(envelope, name) for name in Envelope.__dataclass_fields__}
+    return {name: getattr(envelope, name) for name in Envelope._fields}
+
+
+SPELLINGS = st.sampled_from(
+    [
+        "ce_specversion", "ce_id", "ce_source", "ce_type", "content-type", "Content-Type", "ce_time", "ce_processid",
+        "CE_ProcessId", "ce_causationid", "ce_idempotencykey", "ce_deadline", "ce_try", "ce_undoes", "traceparent",
+        "ce_subject", "x-binary", "cp_topic",
+    ]
+)  # fmt: skip
+VALUES = st.sampled_from(
+    [
+        b"1.0", b"0.3", b"application/json", b"application/json; charset=utf-8", b"text/plain", b"", None, b"\xff",
+        "ä".encode(), b"7", b"-1", b"a,b,,c", b"2026-01-31T09:30:00.250Z", b"i" * 1_024, "ä".encode() * 600,
+        b"i" * 1_025,
+    ]
+)  # fmt: skip
+
+
+def _read(read: Callable[[Headers], Envelope], headers: Headers) -> object:
+    try:
+        return read(headers)
+    except EnvelopeError as error:
+        return (error.code, error.detail)
+
+
+@settings(max_examples=500)
+@given(
+    st.permutations((*REQUIRED, ("content-type", b"application/json"))),
+    st.lists(st.tuples(SPELLINGS, VALUES), max_size=6),
+    st.booleans(),
+)
+def test_the_fast_way_of_reading_says_what_the_careful_one_says(
+    required: list[tuple[str, bytes]], more: list[tuple[str, bytes]], first: bool
+) -> None:
+    headers = (*more, *required) if first else (*required, *more)
+    assert _read(decode_headers, headers) == _read(decode_carefully, headers)
 
 
 # Tolerance.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from contracts.catalog import standard_catalog
@@ -128,7 +126,7 @@ def test_what_no_saga_wants_is_skipped_without_a_look_at_its_payload() -> None:
 def test_an_unknown_type_that_names_a_process_is_left_to_the_engine_if_it_is_json() -> None:
     odd = outcome(type="payment.authorised.v1", value=b'{"any":[1]}')
     assert [sent.value for sent in ROUTING.route(odd).inbox] == [b'{"any":[1]}']
-    assert dead(ROUTING.route(replace(odd, value=b"{")))[0] == "invalid-json"
+    assert dead(ROUTING.route(odd._replace(value=b"{")))[0] == "invalid-json"
 
 
 def test_two_foreign_producers_with_one_id_both_reach_the_process() -> None:
@@ -159,11 +157,11 @@ def test_a_wrong_attribute(header: str, value: bytes, reason: str) -> None:
 
 
 def test_no_headers_at_all() -> None:
-    assert dead(ROUTING.route(replace(record(PLACED), headers=())))[0] == "missing-attribute"
+    assert dead(ROUTING.route(record(PLACED)._replace(headers=())))[0] == "missing-attribute"
 
 
 def test_a_record_without_a_value() -> None:
-    letter = ROUTING.route(replace(record(PLACED), value=None))
+    letter = ROUTING.route(record(PLACED)._replace(value=None))
     assert dead(letter)[0] == "missing-value"
     assert letter.dead is not None and letter.dead.record.value == b""
 
@@ -202,7 +200,7 @@ def test_a_command_failed_has_the_key_of_its_command() -> None:
 def test_nobody_else_speaks_for_the_orchestrator(name: str) -> None:
     forged = outcome(type=f"orchestrator.{name}.v1", value=b"{}")
     assert dead(ROUTING.route(forged))[0] == "reserved-type"
-    assert dead(ROUTING.route(replace(forged, topic=ORCHESTRATOR_REPLAYS)))[0] == "reserved-type"
+    assert dead(ROUTING.route(forged._replace(topic=ORCHESTRATOR_REPLAYS)))[0] == "reserved-type"
 
 
 @pytest.mark.parametrize(
@@ -280,5 +278,5 @@ def test_a_replay_that_fails_again_still_names_its_origin() -> None:
 
 @pytest.mark.parametrize("headers", [(), (("dl_topic", b"\xff"), ("dl_partition", b"1"), ("dl_offset", b"x"))])
 def test_a_replay_written_by_hand_is_its_own_origin(headers: Headers) -> None:
-    (sent,) = ROUTING.route(replace(record(PLACED, more=headers), topic=ORCHESTRATOR_REPLAYS)).inbox
+    (sent,) = ROUTING.route(record(PLACED, more=headers)._replace(topic=ORCHESTRATOR_REPLAYS)).inbox
     assert dict(sent.headers)["cp_topic"] == ORCHESTRATOR_REPLAYS.encode()

@@ -176,4 +176,6 @@ def test_a_policy_outside_its_range_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_delivery_is_a_value() -> None:
-    assert Delivery.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    delivery = Delivery("i", "/s", "t", "i", None, (), None, None, "topic", 0, 0, 1, unfinished=False, received_at_ms=1)
+    with pytest.raises(AttributeError):
+        delivery.attempt = 2  # type: ignore[misc]

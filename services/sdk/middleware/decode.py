@@ -10,6 +10,7 @@ from contracts.message import Message
 from contracts.record import Headers, IncomingRecord
 from contracts.topics import commands_topic, replays_topic
 from services.sdk.outcomes import origin_of
+from services.sdk.ports import Place
 from services.sdk.reasons import ENVELOPE_REASONS, Code, Reason
 from services.sdk.service import Service
 from services.sdk.work import Problem, Skipped, Undecodable, Work
@@ -37,7 +38,7 @@ class Decode:
             envelope = decode_headers(record.headers)
         except EnvelopeError as error:
             return Undecodable(record, Problem(ENVELOPE_REASONS.get(error.code, Reason.BAD_ATTRIBUTE), error.detail))
-        long = next((name for name, text in _copied(envelope) if text and len(text) > ATTRIBUTE_LENGTH_MAX), None)
+        long = _too_long(envelope)
         if long is not None:
             detail = f"{long} is longer than {ATTRIBUTE_LENGTH_MAX} characters"
             return Undecodable(record, Problem(Reason.BAD_ATTRIBUTE, detail))
@@ -54,6 +55,7 @@ class Decode:
             message, problem = _validated(handler.message, record, key)
         work = Work(
             record=record,
+            place=Place(record.topic, record.partition),
             envelope=envelope,
             origin=origin,
             identity=identity_of(envelope),
@@ -70,10 +72,14 @@ class Decode:
         return work
 
 
-def _copied(envelope: Envelope) -> tuple[tuple[str, str | None], ...]:
-    """What answers and store keys copy. Unbounded, it would make an answer that the broker refuses for its size, and
-    that would be sent for ever."""
-    return (("ce_processid", envelope.process_id), ("ce_idempotencykey", envelope.idempotency_key))
+def _too_long(envelope: Envelope) -> str | None:
+    """The attribute that is, of those that answers and store keys copy. Unbounded, it would make an answer that the
+    broker refuses for its size, and that would be sent for ever."""
+    if envelope.process_id and len(envelope.process_id) > ATTRIBUTE_LENGTH_MAX:
+        return "ce_processid"
+    if envelope.idempotency_key and len(envelope.idempotency_key) > ATTRIBUTE_LENGTH_MAX:
+        return "ce_idempotencykey"
+    return None
 
 
 def identity_of(envelope: Envelope) -> str:

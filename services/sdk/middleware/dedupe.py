@@ -7,7 +7,6 @@ never speaks of an id that has a mark.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from services.sdk.middleware.dead_letter import DeadLetter
 from services.sdk.middleware.deadline import past_deadline, too_old
 from services.sdk.middleware.decode import revoked_identities
 from services.sdk.outcomes import dead_letter, pack, unpack
-from services.sdk.ports import Answer, Claim, Found, Place, Settlement
+from services.sdk.ports import Answer, Claim, Found, Settlement
 from services.sdk.reasons import Code, Reason, Result
 from services.sdk.surroundings import Surroundings
 from services.sdk.work import Done, Failure, Problem, Step, Work
@@ -58,22 +57,22 @@ class Dedupe:
         refusal = self._refusal(work)
         if refusal is not None and refusal.dead:
             # An event that must not be executed: nothing is stored, so a replay finds no mark and executes it.
-            return replace(refusal, dead=False)
+            return refusal._replace(dead=False)
         claim = self._claim(work, refusal)
         answer = await self._store.claim(claim)
         match answer.found:
             case Found.NEW | Found.UNFINISHED:
-                held = replace(work, fence=answer.fence, unfinished=answer.found is Found.UNFINISHED)
+                held = work._replace(unfinished=True) if answer.found is Found.UNFINISHED else work
                 never = self._never(work)
                 if never is not None:
                     # An earlier execution started it, and this one must not: what it did, nobody knows.
-                    return await self._settled(held, self._letters.rejected(held, never, certain=False))
-                return await self._settled(held, await self._then(held))
+                    return await self._settled(held, answer.fence, self._letters.rejected(held, never, certain=False))
+                return await self._settled(held, answer.fence, await self._then(held))
             case Found.REFUSED:
                 assert refusal is not None, "the inbox refuses only with the claim's own refusal"
                 return refusal
             case Found.REVOKED:
-                return await self._settled(replace(work, fence=answer.fence), self._undone(work))
+                return await self._settled(work, answer.fence, self._undone(work))
             case Found.SETTLED:
                 return self._repeated(work, answer)
             case Found.CONFLICT:
@@ -81,7 +80,7 @@ class Dedupe:
 
     def _claim(self, work: Work, refusal: Done | None) -> Claim:
         return Claim(
-            place=Place(work.record.topic, work.record.partition),
+            place=work.place,
             identity=work.identity,
             fingerprint=work.fingerprint,
             fence=f"{self._session}{next(self._numbers):016x}",
@@ -121,14 +120,14 @@ class Dedupe:
         letter = dead_letter(self._service, work, problem, self._around.now_ms())
         return Done(Result.DEAD_LETTER, (letter,), reason=problem.reason)
 
-    async def _settled(self, work: Work, done: Done) -> Done:
+    async def _settled(self, work: Work, fence: str, done: Done) -> Done:
         stored = await self._store.settle(
             Settlement(
-                place=Place(work.record.topic, work.record.partition),
+                place=work.place,
                 offset=work.record.offset,
                 identity=work.identity,
                 fingerprint=work.fingerprint,
-                fence=work.fence,
+                fence=fence,
                 outcomes=pack(done.outgoing),
                 dead=done.dead,
             )

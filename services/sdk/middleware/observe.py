@@ -15,7 +15,10 @@ class Observe:
 
     async def __call__(self, work: Work) -> Done:
         started_s = self._around.monotonic_s()
-        with self._metrics.in_flight.track_inprogress():
+        self._metrics.running += 1
+        try:
             done = await self._then(work)
+        finally:
+            self._metrics.running -= 1
         self._metrics.ended(work, done, self._around.monotonic_s() - started_s)
         return done

@@ -19,6 +19,7 @@ from services.sdk.metrics import ServiceMetrics
 from services.sdk.middleware.deadline import left_s
 from services.sdk.reasons import Code, Reason
 from services.sdk.surroundings import Surroundings
+from services.sdk.time_limit import LimitPassed, TimeLimits
 from services.sdk.work import Failure, Returned, Work
 
 log = structlog.get_logger("services.sdk")
@@ -31,6 +32,7 @@ class RunHandler:
         self._arguments = arguments
         self._metrics = metrics
         self._around = around
+        self._limits = TimeLimits()
 
     async def __call__(self, work: Work) -> Returned | Failure:
         handler = work.handler
@@ -59,18 +61,17 @@ class RunHandler:
 
     async def _attempt(self, handler: Handler, work: Work, attempt: int, *, uncertain: bool) -> Returned | Failure:
         delivery = delivery_of(work, attempt, unfinished=uncertain)
+        call = handler.function(work.message, *self._arguments[work.envelope.type](delivery))
         try:
-            async with asyncio.timeout(handler.timeout_s) as limit:
-                returned = await handler.function(work.message, *self._arguments[work.envelope.type](delivery))
+            returned = await self._limits.within(handler.timeout_s, call)
         except NotDone as error:
             return Failure(error.code, error.message, certain=True, retryable=error.retryable)
         except Unknown as error:
             return Failure(error.code, error.message, certain=False)
+        except LimitPassed:
+            return Failure(Code.TIMED_OUT, f"no end after {handler.timeout_s:g} s", certain=False)
         except TimeoutError as error:
-            ours = limit.expired()
-            code = Code.TIMED_OUT if ours else Code.HANDLER_FAILED
-            detail = f"no end after {handler.timeout_s:g} s" if ours else _describe(error)
-            return Failure(code, detail, certain=False)
+            return Failure(Code.HANDLER_FAILED, _describe(error), certain=False)
         except BaseException as error:
             # A handler's bug must not stop the consumer (DESIGN section 5), be it `sys.exit` or a task it cancelled.
             if _is_for_us(error):
@@ -90,20 +91,20 @@ class RunHandler:
 def delivery_of(work: Work, attempt: int, *, unfinished: bool) -> Delivery:
     envelope, record = work.envelope, work.record
     return Delivery(
-        id=envelope.id,
-        source=envelope.source,
-        type=envelope.type,
-        idempotency_key=work.cause,
-        process_id=envelope.process_id,
-        undoes=envelope.undoes,
-        try_number=envelope.try_number,
-        deadline=envelope.deadline,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        attempt=attempt,
-        unfinished=unfinished,
-        received_at_ms=record.timestamp_ms,
+        envelope.id,
+        envelope.source,
+        envelope.type,
+        work.cause,
+        envelope.process_id,
+        envelope.undoes,
+        envelope.try_number,
+        envelope.deadline,
+        record.topic,
+        record.partition,
+        record.offset,
+        attempt,
+        unfinished,
+        record.timestamp_ms,
     )
 
 
