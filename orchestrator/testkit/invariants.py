@@ -231,8 +231,9 @@ def children(plan: Plan, item: Input, before: Process | None, decision: Decision
     )
     if released != (own if is_over else []):
         raise Broken(f"children {released} are let go; over: {is_over}, with children {own}")
-    if after.over and any(step.child and step.status == "awaiting" for step in after.steps.values()):
-        raise Broken("it is over while a child runs")
+    running = [name for name, step in after.steps.items() if step.child and step.tries[-1].state == "awaited"]
+    if after.ended is not None and running:
+        raise Broken(f"it has ended, and {running} still run")
     answers = [one.step for one in sent if one.kind == "ended" and one.step != "not-started"]
     ended_now = after.ended is not None and (before is None or before.ended != after.ended)
     asked = after.parent is not None and (before is None or before.parent is None or before.parent != after.parent)

@@ -66,6 +66,7 @@ def child(
     key: str | None = None,
     undo: bool = False,
     in_each: bool = False,
+    in_line: bool = False,
     begun: Any = Begun,
     raises: Exception | None = None,
     undo_policy: dict[str, Any] | None = None,
@@ -76,6 +77,7 @@ def child(
     Args:
         key: The child's business key; default: the job's, and the name of the step. With `in_each`: and the element's.
         undo: A command undoes it.
+        in_line: The key is made from the parent's own key, so that each parent has another child.
         begun: What starts the parent.
         raises: A bug of the saga's author: what the builder raises.
         options: What `subsaga` takes.
@@ -91,10 +93,19 @@ def child(
 
         def builder(begun: begun) -> ChildBegun:
             _raise(raises)
-            return ChildBegun(child_id=key or f"{begun.job_id}-{name}", job_id=begun.job_id)
+            around = getattr(begun, "child_id", begun.job_id) if in_line else begun.job_id
+            return ChildBegun(child_id=key or f"{around}-{name}", job_id=begun.job_id)
 
-    def revert(begun: begun, own: Annotated[Done | None, From(name)]) -> Revert:
-        return Revert(job_id=begun.job_id, step=name, mark=own.mark if own else None)
+    revert: Any
+    if saga.returns is None:
+
+        def revert(begun: begun) -> Revert:
+            return Revert(job_id=begun.job_id, step=name)
+
+    else:
+
+        def revert(begun: begun, own: Annotated[Done | None, From(name)]) -> Revert:
+            return Revert(job_id=begun.job_id, step=name, mark=own.mark if own else None)
 
     whole = Undo(revert, **(undo_policy or {})) if undo else None
     return subsaga(saga, builder, undo=whole, name=name, **options)
