@@ -86,12 +86,13 @@ def born(message: ToChild) -> Parentage:
 
 
 def leave_mark(turn: Turn, message: ToChild) -> None:
-    """There is no process, and there will be none: nothing is begun, and nothing is left."""
+    """There is no process, and there will be none: nothing is begun, and nothing is left. Nobody lets the mark go later,
+    since for its parent nothing was started."""
     what = (
         "its start event does not fit its contract" if isinstance(message, StartChild) else "it was called off before"
     )
     undo = turn.item.envelope.id if isinstance(message, UndoChild) else None
-    turn.parentage = replace(born(message), undo=undo)
+    turn.parentage = replace(born(message), undo=undo, released=True)
     turn.ended = "cancelled"
     turn.note(f"{turn.before.id} is not started for {message.start}: {what}")
     turn.send(_answer(turn, turn.parentage, "not-started", detail=what))

@@ -39,7 +39,7 @@ DECISIONS_MAX = 8_000
 """Of one saga, all variants together: about a second. The order saga needs some 7,000."""
 FINDINGS_MAX = 5
 BUGS = ("AttributeError", "IndexError", "NameError", "TypeError", "UnboundLocalError", "ZeroDivisionError")
-FAULTS = (*(f" raised {bug}" for bug in BUGS), " returned ", "parameter ", " cannot be sent")
+FAULTS = (*(f" raised {bug}" for bug in BUGS), " returned ", ", not an id", "parameter ", " cannot be sent")
 """How the engine says that a function of the saga's author has a bug."""
 
 

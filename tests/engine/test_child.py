@@ -309,7 +309,7 @@ def test_what_is_called_off_before_it_began_never_begins(how: str) -> None:
     asked = {"is_called_off": "parent:p1/child/1", "is_undone": "parent:p1/child/undo/1"}[how]
     assert ended.process_id == "parent:p1" and story._sent("ended", "not-started", None).envelope.causation_id == asked
     story.is_started(BEGUN).ignored("duplicate-start").starts(BEGUN).ignored("conflicting-start")
-    story.is_called_off().ignored("already-ending").ends("cancelled").is_released()
+    story.is_called_off().ignored("already-ending").ends("cancelled").is_released().ignored("duplicate")
     assert story.ends("cancelled").process.may_expire
     assert "is not started for parent:p1/child/1" in " ".join(decode_entry(story.fed[0].decision.history or b"").notes)
 

@@ -276,5 +276,14 @@ def test_an_engine_that_forgets_to_undo_a_child_is_found(monkeypatch: Any) -> No
     assert any("package, try 1, is done and not undone" in problem.what for problem in report.problems)
 
 
+def test_a_key_that_is_no_id_is_found() -> None:
+    odd = Saga(
+        name="odd", version=1, starts_on=PackageWanted, key=lambda wanted: f"{wanted.package_id}/{wanted.cents}",
+        body=command(pay, undo=pay_back),
+    )  # fmt: skip
+    (finding,) = found(saga(subsaga(odd, package)), odd)
+    assert finding.rule == "explored" and "the key of saga odd is" in finding.message
+
+
 def test_a_cancelled_block_may_start_a_child() -> None:
     assert found(saga(command(charge, undo=refund), cancelled=subsaga(SURE, package))) == ()
