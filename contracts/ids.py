@@ -7,6 +7,7 @@ Formats (public, see docs/protocol.md): process `<saga>:<business key>`, command
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 
 ORCHESTRATOR_SOURCE = "/counterpoint/orchestrator"
@@ -15,6 +16,15 @@ ORCHESTRATOR_SOURCE = "/counterpoint/orchestrator"
 def service_source(service: str) -> str:
     """`ce_source` of everything that a service publishes."""
     return f"/counterpoint/{service}"
+
+
+KEY_LENGTH_MAX = 256
+KEY_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}(?::[A-Za-z0-9._-]{1,128})*")
+"""A business key: one Identifier, or several joined by colons (`restock:<sku>:<occurrence>`)."""
+
+
+def is_business_key(key: object) -> bool:
+    return isinstance(key, str) and len(key) <= KEY_LENGTH_MAX and KEY_PATTERN.fullmatch(key) is not None
 
 
 def process_id(saga: str, key: str) -> str:
@@ -27,6 +37,16 @@ def command_id(process: str, step_path: str, try_number: int) -> str:
 
 def undo_id(process: str, step_path: str, number: int) -> str:
     return f"{process}/{step_path}/undo/{number}"
+
+
+def child_notice_id(process: str, step_path: str, what: str) -> str:
+    """Of what a step tells its child but for start and undo, which have the ids of a command: `cancel`, `release`."""
+    return f"{process}/{step_path}/{what}"
+
+
+def child_answer_id(asked: str) -> str:
+    """Of a child's answer to the message with the id `asked`."""
+    return f"{asked}/ended"
 
 
 def emit_id(process: str, name: str) -> str:

@@ -128,3 +128,48 @@ class OperatorAction(Event, type="orchestrator.operator-action.v1"):
     outcome_type: Text | None = None
     outcome: dict[str, Any] | None = None
     correction: dict[str, Any] | None = None
+
+
+class ToChild(Event):
+    """What a process tells the process that one of its steps started. `process_id` is the child's, `parent` and `step`
+    name that step, and `start` is the id of the message that started the child."""
+
+    process_id: Text
+    parent: Text
+    step: Text
+    start: Text
+
+
+class StartChild(ToChild, type="orchestrator.start-child.v1"):
+    """`event` is the payload of the child saga's start event."""
+
+    event: dict[str, Any]
+
+
+class CancelChild(ToChild, type="orchestrator.cancel-child.v1"):
+    """The parent does not want it any more. Past its point of no return the child goes on, and is undone afterwards."""
+
+
+class UndoChild(ToChild, type="orchestrator.undo-child.v1"):
+    """What a completed child did is to be undone."""
+
+
+class ReleaseChild(ToChild, type="orchestrator.release-child.v1"):
+    """The parent has ended for good: it will not ask for anything any more."""
+
+
+class ChildEnded(Event, type="orchestrator.child-ended.v1"):
+    """A child's answer to its start or to its undo, whose id is the causation id. `process_id` is the parent's.
+
+    `not-started`: nothing was begun for that start, and nothing is left of it. `completed` as the answer to an undo:
+    it cannot be undone. `step` and `reason` are the child's own.
+    """
+
+    process_id: Text
+    child: Text
+    phase: Literal["completed", "compensated", "cancelled", "not-started"]
+    step: Text | None = None
+    reason: Text | None = None
+    detail: Text | None = None
+    result_type: Text | None = None
+    result: dict[str, Any] | None = None

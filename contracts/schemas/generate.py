@@ -11,7 +11,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from contracts.message import Command, Message
-from contracts.process import OperatorAction, TimerFired
+from contracts.process import (
+    CancelChild,
+    ChildEnded,
+    OperatorAction,
+    ReleaseChild,
+    StartChild,
+    TimerFired,
+    UndoChild,
+)
 from contracts.technical import CommandFailed
 from contracts.topics import INBOX
 
@@ -23,6 +31,11 @@ _ELSEWHERE: dict[type[Message], Schema] = {
     CommandFailed: {"x-topic": "the <context>.events of the command", "x-key": "the key of the command"},
     OperatorAction: {"x-topic": INBOX},
     TimerFired: {"x-topic": INBOX},
+    StartChild: {"x-topic": INBOX},
+    CancelChild: {"x-topic": INBOX},
+    UndoChild: {"x-topic": INBOX},
+    ReleaseChild: {"x-topic": INBOX},
+    ChildEnded: {"x-topic": INBOX},
 }
 """Where the general rule (`<context>.events`, keyed by the first field) does not hold."""
 

@@ -107,7 +107,17 @@ def summary_json(process: Process) -> dict[str, Any]:
         "reason": process.reason,
         "started_at": format_time(process.started_at_ms),
         "updated_at": format_time(process.updated_at_ms),
-    }
+    } | _family_json(process)
+
+
+def _family_json(process: Process) -> dict[str, Any]:
+    """Who started it, and what it has started; nothing of a process that has no such kin."""
+    found: dict[str, Any] = {}
+    if process.parent is not None:
+        parent = process.parent
+        found["parent"] = {"process_id": parent.process, "step": parent.step, "released": parent.released}
+    children = {name: step.child for name, step in process.steps.items() if step.child is not None}
+    return found | ({"children": children} if children else {})
 
 
 def read_process(session: Session, process_id: str) -> tuple[Process, list[HistoryEntry]]:

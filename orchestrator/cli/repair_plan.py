@@ -14,6 +14,7 @@ from orchestrator.cli.failures import Refused
 from orchestrator.engine.operator import CORRECTABLE, UNDO_SUFFIX, given_outcome, successes
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
+from orchestrator.language.blocks import Returns, Subsaga
 from orchestrator.language.waiting import captured_as
 
 Action = Literal["retry", "skip", "compensate"]
@@ -53,6 +54,9 @@ def plan_action(process: Process, plan: Plan, wish: Wish) -> OperatorAction:
             raise Refused(f"{process.id} is past its point of no return: it can only go forward (retry or skip)")
     else:
         address = _address(process, wish.step)
+        if wish.action == "retry" and wish.correction is None and _is_failed_child(process, plan, address):
+            child = process.steps[address].child
+            raise Refused(f"{address} has started {child}, which can be started only once: skip it, with its result")
     if wish.action == "skip":
         assert address is not None
         _check_skip(process, plan, address, wish.outcome)
@@ -71,6 +75,11 @@ def plan_action(process: Process, plan: Plan, wish: Wish) -> OperatorAction:
         outcome=wish.outcome.payload if wish.outcome else None,
         correction=wish.correction,
     )
+
+
+def _is_failed_child(process: Process, plan: Plan | None, address: str) -> bool:
+    node, state = None if plan is None else plan.find(address), process.steps.get(address)
+    return node is not None and isinstance(node.block, Subsaga) and state is not None and state.child is not None
 
 
 def _address(process: Process, step: str | None) -> str:
@@ -152,7 +161,9 @@ def needs_outcome(process: Process, plan: Plan, address: str) -> bool:
     """Skipping the step makes the process go on to a builder that demands its outcome."""
     state = process.steps.get(address)
     node = plan.find(address)
-    return node is not None and node.name in plan.demanded and not (state is not None and state.undoing)
+    if node is None or (state is not None and state.undoing):
+        return False
+    return node.name in plan.demanded or isinstance(node.block, Returns)
 
 
 def advise(process: Process, plan: Plan | None) -> tuple[str, ...]:
@@ -161,7 +172,8 @@ def advise(process: Process, plan: Plan | None) -> tuple[str, ...]:
     name = shlex.quote(process.id)
     for address in process.stuck:
         where = f" --step {shlex.quote(address)}" if len(process.stuck) > 1 else ""
-        commands.append(f"counterpoint retry {name}{where}")
+        if not _is_failed_child(process, plan, address):
+            commands.append(f"counterpoint retry {name}{where}")
         wanted = plan is not None and outcome_types(plan, address) and needs_outcome(process, plan, address)
         outcome = " --outcome FILE" if wanted else ""
         commands.append(f"counterpoint skip {name}{where}{outcome}")

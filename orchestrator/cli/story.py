@@ -13,7 +13,18 @@ import msgspec
 
 from contracts.catalog import Catalog
 from contracts.message import Command
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
+from contracts.process import (
+    ApprovalGiven,
+    CancelChild,
+    CancelRequested,
+    ChildEnded,
+    OperatorAction,
+    ReleaseChild,
+    SignalSent,
+    StartChild,
+    TimerFired,
+    UndoChild,
+)
 from contracts.technical import CommandFailed
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.history import HistoryEffect, HistoryEntry
@@ -144,6 +155,8 @@ class _Teller:
             return "operator", _operator(entry.data)
         if entry.type in SAID:
             return "operator", _said(entry.type, entry.data)
+        if entry.type in FROM_PARENT:
+            return ("start" if entry.type == StartChild.type else "other"), _said(entry.type, entry.data)
         if entry.type == self.process.start.type and entry.causation_id is None:
             return "start", f"{entry.type} from {entry.source}"
         if entry.causation_id is None:
@@ -155,6 +168,8 @@ class _Teller:
         what = name_of(self.process.id, entry.causation_id)
         if entry.type == CommandFailed.type:
             return "failure", f"{what} failed"
+        if entry.type == ChildEnded.type:
+            return _child_ended(what, entry.data)
         asked = self.sent.get(entry.causation_id)
         command = self.catalog.get(asked[0]) if asked else None
         if command is not None and issubclass(command, Command):
@@ -226,11 +241,30 @@ SAID = {
     CancelRequested.type: "{operator} says: cancel",
 }
 """What else a person says, in words."""
+FROM_PARENT = {
+    StartChild.type: "{parent} starts it, at {step}",
+    CancelChild.type: "{parent} calls it off",
+    UndoChild.type: "{parent} wants it undone",
+    ReleaseChild.type: "{parent} has ended, and lets it go",
+}
+"""What a parent says to its child, in words."""
+
+
+def _child_ended(what: str, data: bytes) -> tuple[Mark, str]:
+    try:
+        ended = ChildEnded.model_validate_json(data)
+    except ValueError:
+        return "other", f"{what}: {ChildEnded.type}"
+    if what.startswith("undo of "):
+        undone = ended.phase != "completed"
+        return ("success" if undone else "failure"), f"{what}: {ended.child} {'is' if undone else 'cannot be'} undone"
+    completed = ended.phase == "completed"
+    return ("success" if completed else "refusal"), f"{what}: {ended.child} is {ended.phase.replace('-', ' ')}"
 
 
 def _said(type_name: str, data: bytes) -> str:
     try:
-        return SAID[type_name].format_map({"sender": "somebody"} | msgspec.json.decode(data))
+        return (SAID | FROM_PARENT)[type_name].format_map({"sender": "somebody"} | msgspec.json.decode(data))
     except (msgspec.DecodeError, KeyError, TypeError):
         return type_name
 
@@ -244,14 +278,17 @@ def _waiting(process: Process) -> Iterator[Waiting]:
         for job in state.undos:
             if job.status in ("awaited", "backoff"):
                 timers = _timers(process, f"{step}/undo/")
-                yield Waiting(name_of("", f"/{step}/undo/{job.numbers[-1]}"), job.sent_at_ms, timers)
+                child = "" if state.child is None or timers else f", by the process {state.child}"
+                what = name_of("", f"/{step}/undo/{job.numbers[-1]}")
+                yield Waiting(what + child, job.sent_at_ms, timers)
 
 
 def _step_waits(process: Process, step: str, state: StepState) -> Waiting:
     last = state.tries[-1]
     prefix = f"{step}/"
     timers = tuple(pair for pair in _timers(process, prefix) if not pair[0].startswith("the undo"))
-    return Waiting(name_of("", f"/{step}/{last.number}"), last.sent_at_ms, timers)
+    child = "" if state.child is None else f", the process {state.child}"
+    return Waiting(name_of("", f"/{step}/{last.number}") + child, last.sent_at_ms, timers)
 
 
 def _timers(process: Process, prefix: str) -> tuple[tuple[str, int], ...]:

@@ -161,6 +161,8 @@ def _print_end(console: Console, story: Story) -> None:
         if process.cause.detail:
             line.append(f" ({process.cause.detail})", style="dim")
     console.print(line)
+    if process.parent is not None:
+        console.print(Text(f"started by {process.parent.process}, at {process.parent.step}", style="dim"))
 
 
 def print_waiting(console: Console, waiting: Waiting, now_ms: int | None) -> None:

@@ -62,6 +62,7 @@ def rehearsal_json(rehearsal: Rehearsal) -> dict[str, Any]:
         "process": None if process is None else summary_json(process),
         "history": [entry_json(entry) for entry in rehearsal.history],
         "awaited": [{"of": one.address, "type": one.model.type, "data": one.data} for one in rehearsal.awaited()],
+        "children": {address: rehearsal.children[address] for address in rehearsal.awaited_children()},
         "waiting": [] if process is None else [name for name, one in process.steps.items() if one.status == "waiting"],
         "timers": {} if process is None else {name: format_time(due) for name, due in process.timers.items()},
         "stuck": {} if process is None else dict(process.stuck),

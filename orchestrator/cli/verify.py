@@ -37,7 +37,7 @@ def verify(
         names = ", ".join(sorted({one.name for one in session.around.sagas}))
         raise NotFound(f"there is no saga {saga}; there are {names}")
     try:
-        findings = verify_sagas(sagas, read_handlers())
+        findings = verify_sagas(sagas, read_handlers(), session.around.sagas)
         if session.around.fingerprints is not None:
             findings += check_versions(sagas, read_fingerprints(session.around.fingerprints))
     except (HandlersError, FingerprintsError) as error:

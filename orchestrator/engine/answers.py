@@ -1,19 +1,23 @@
-"""Inputs that answer a command or an undo: matched by causation id, deduplicated by the try that they settle."""
+"""Inputs that answer a command, a child's start, or an undo: matched by causation id, deduplicated by the try that
+they settle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ValidationError
+
 from contracts.message import Command, Event
+from contracts.process import ChildEnded
 from contracts.technical import CommandFailed
-from orchestrator.engine.blocks import command, undo
+from orchestrator.engine.blocks import command, subsaga, undo
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.plan import Node
 from orchestrator.engine.process import Outcome
 from orchestrator.engine.turn import Turn
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Subsaga
 
 NUMBER_LENGTH_MAX = 9
 
@@ -33,7 +37,8 @@ def answer(turn: Turn) -> Reason | None:
     if address is None:
         return "not-awaited"
     made = address.node.undo_makes if address.is_undo else address.node.makes
-    assert made is not None and issubclass(made, Command)
+    if made is None or not issubclass(made, Command):
+        return "not-an-outcome"  # only a child answers its start
     kind, event = _kind(made, turn.item.envelope.type)
     if kind is None or event is None:
         return "not-an-outcome"
@@ -43,7 +48,11 @@ def answer(turn: Turn) -> Reason | None:
         return "invalid-payload"
     outcome = Outcome(type=event.type, data=turn.item.data, try_number=address.number)
     if address.is_undo:
-        return _answer_undo(turn, address, kind, message if isinstance(message, CommandFailed) else None)
+        if isinstance(message, CommandFailed):
+            again = message.retryable or message.effect == "unknown" or message.code == "deadline-exceeded"
+            return _answer_undo(turn, address, again, _why(message))
+        refused = None if kind == "success" else f"it was refused: {turn.item.envelope.type}"
+        return _answer_undo(turn, address, False, refused)
     return _answer_try(turn, address, kind, outcome, message if isinstance(message, CommandFailed) else None)
 
 
@@ -56,7 +65,7 @@ def _address(turn: Turn, causation: str | None) -> Address | None:
         return None  # not as we write numbers: no id of ours
     is_undo = path.endswith("/undo")
     node = turn.plan.find(path.removesuffix("/undo"))
-    if node is None or not isinstance(node.block, CommandStep):
+    if node is None or not isinstance(node.block, CommandStep | Subsaga):
         return None
     number = int(digits)
     if is_undo:
@@ -105,23 +114,37 @@ def _answer_try(
     return None
 
 
-def _answer_undo(turn: Turn, address: Address, kind: Kind, failed: CommandFailed | None) -> Reason | None:
+def _answer_undo(turn: Turn, address: Address, again: bool, why: str | None) -> Reason | None:
+    """`why` it has failed, if it has; `again`: another attempt may help."""
     place = undo.find_job(turn.step(address.node), address.number)
     assert place is not None
     job = turn.step(address.node).undos[place]
     if job.status in ("done", "skipped"):
         return "duplicate"
-    if kind == "success":
+    if why is None:
         undo.on_success(turn, address.node, place)
         return None
     if address.number != job.numbers[-1] or job.status != "awaited":
         return "duplicate"
-    if failed is None:
-        undo.on_failure(turn, address.node, place, False, f"it was refused: {turn.item.envelope.type}")
-    else:
-        again = failed.retryable or failed.effect == "unknown" or failed.code == "deadline-exceeded"
-        undo.on_failure(turn, address.node, place, again, _why(failed))
+    undo.on_failure(turn, address.node, place, again, why)
     return None
+
+
+def child_ended(turn: Turn) -> Reason | None:
+    """Apply the turn's input as a child's answer to its start or its undo. A reason: it is ignored."""
+    try:
+        ended = ChildEnded.model_validate_json(turn.item.data)
+    except ValidationError:
+        return "invalid-payload"
+    address = _address(turn, turn.item.envelope.causation_id)
+    if address is None or turn.step(address.node).child != ended.child:
+        return "not-awaited"
+    if not address.is_undo:
+        return subsaga.on_ended(turn, address.node, address.number, ended)
+    if not undo.by_child(address.node):
+        return "not-an-outcome"
+    stays = f"{ended.child} stays completed: {ended.detail}" if ended.phase == "completed" else None
+    return _answer_undo(turn, address, False, stays)
 
 
 def _why(failed: CommandFailed) -> str:

@@ -6,9 +6,18 @@ import msgspec
 from pydantic import ValidationError
 
 from contracts.ids import fingerprint
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, Phase, TimerFired
-from orchestrator.engine import early
-from orchestrator.engine.answers import answer
+from contracts.process import (
+    ApprovalGiven,
+    CancelRequested,
+    ChildEnded,
+    OperatorAction,
+    Phase,
+    ReleaseChild,
+    StartChild,
+    TimerFired,
+)
+from orchestrator.engine import children, early
+from orchestrator.engine.answers import answer, child_ended
 from orchestrator.engine.approvals import decide_approval
 from orchestrator.engine.arrivals import arrive, is_arrival
 from orchestrator.engine.blocks import approval, command, sleep, undo, wait
@@ -22,7 +31,7 @@ from orchestrator.engine.interpreter import run
 from orchestrator.engine.lifecycle import announce
 from orchestrator.engine.operator import act, cancel
 from orchestrator.engine.plan import Plan
-from orchestrator.engine.process import Cause, Process, Start
+from orchestrator.engine.process import Cause, Parentage, Process, Start
 from orchestrator.engine.turn import DEADLINE_TIMER, Turn
 from orchestrator.language.waiting import Approval
 
@@ -58,17 +67,37 @@ def _first(book: SagaBook, before: Process | None, item: Input) -> Decision:
             alerts = ("success-without-process",)
         return early.ignored(before, item, "no-process", alerts)
     plan = book.plan(item.saga, item.version)
+    if item.envelope.type in children.TO_CHILD:
+        return _first_from_parent(plan, before, item)
     if item.envelope.type != plan.saga.starts_on.type:
         return early.keep(plan, before, item)
     try:
         parse_payload(plan.saga.starts_on, item.data)
     except PayloadInvalid:
         return early.ignored(before, item, "invalid-payload")
-    return _start(plan, before, item)
+    return _start(plan, before, item, item.envelope.type, item.data)
 
 
-def _start(plan: Plan, before: Process | None, item: Input) -> Decision:
-    process = _new_process(plan, before, item)
+def _first_from_parent(plan: Plan, before: Process | None, item: Input) -> Decision:
+    """What a parent says about a child that there is not, or not yet (see children.py)."""
+    message = children.read_told(item)
+    if message is None or isinstance(message, ReleaseChild):
+        return early.ignored(before, item, "invalid-payload" if message is None else "no-process")
+    if isinstance(message, StartChild):
+        data = children.start_payload(plan, message)
+        if data is not None:
+            return _start(plan, before, item, plan.saga.starts_on.type, data, children.born(message))
+    process = _new_process(plan, before, item, item.envelope.type, item.data)
+    process = msgspec.structs.replace(process, cause=Cause(reason="parent"))
+    turn = Turn(plan, process, item, process.started_at_ms)
+    children.leave_mark(turn, message)
+    return _applied(turn)
+
+
+def _start(
+    plan: Plan, before: Process | None, item: Input, type_name: str, data: bytes, parent: Parentage | None = None
+) -> Decision:
+    process = msgspec.structs.replace(_new_process(plan, before, item, type_name, data), parent=parent)
     turn = Turn(plan, process, item, process.started_at_ms)
     turn.starting = True
     if plan.saga.deadline is not None:
@@ -82,14 +111,14 @@ def _start(plan: Plan, before: Process | None, item: Input) -> Decision:
     return _applied(turn)
 
 
-def _new_process(plan: Plan, before: Process | None, item: Input) -> Process:
+def _new_process(plan: Plan, before: Process | None, item: Input, type_name: str, data: bytes) -> Process:
     envelope = item.envelope
     start = Start(
         source=envelope.source,
         id=envelope.id,
-        type=envelope.type,
-        data=item.data,
-        fingerprint=fingerprint(envelope.type, item.data),
+        type=type_name,
+        data=data,
+        fingerprint=fingerprint(type_name, data),
         traceparent=first_traceparent(envelope.traceparent, item.process_id),
     )
     now_ms = item.at_ms if before is None else max(item.at_ms, before.updated_at_ms)
@@ -123,6 +152,10 @@ def _apply(turn: Turn) -> Verdict:
         except ValidationError:
             return "invalid-payload"
         return act(turn, action)
+    if envelope.type in children.TO_CHILD:
+        return children.told(turn)
+    if envelope.type == ChildEnded.type:
+        return child_ended(turn)
     if turn.item.saga is not None and envelope.type == turn.plan.saga.starts_on.type:
         return _started_again(turn)
     if envelope.type == CancelRequested.type:
@@ -233,6 +266,7 @@ def _applied(turn: Turn) -> Decision:
         early=() if turn.ended else turn.early,
         seen=turn.seen,
         history_length=before.history_length + 1,
+        parent=turn.parentage,
     )
     announce(turn, after, before.ended or underway)
     notes, effects = tuple(turn.notes), tuple(turn.effects)

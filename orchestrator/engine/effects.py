@@ -10,9 +10,10 @@ from functools import lru_cache
 from contracts.envelope import Envelope, decode_headers, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE, emit_id, partition_of
 from contracts.message import Command, Event
-from contracts.process import ProcessLifecycle
+from contracts.process import ChildEnded, ProcessLifecycle, ToChild
 from contracts.record import Headers, OutgoingRecord
 from contracts.topics import INBOX, MESSAGE_BYTES_MAX, ORCHESTRATOR_DEAD_LETTERS, SHARDS
+from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.engine.process import Early
 
 RECORD_OVERHEAD_BYTES = 1024
@@ -121,8 +122,39 @@ def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: 
     return _effect(event.topic, key, event.to_json(), envelope)
 
 
-def _effect(topic: str, key: str, data: bytes, envelope: Envelope) -> Effect:
-    record = OutgoingRecord(topic, key.encode(), data, encode_headers(envelope))
+def inbox_effect(
+    message: ToChild | ChildEnded,
+    *,
+    id: str,
+    now_ms: int,
+    traceparent: str,
+    causation: str,
+    stamp: tuple[str, int] | None = None,
+    undoes: tuple[str, ...] = (),
+) -> Effect:
+    """An input to another process, straight into its shard. `stamp`: the saga and version that the receiver has, if
+    it must begin. Raises EffectTooLarge."""
+    target = message.process_id
+    envelope = Envelope(
+        id=id,
+        source=ORCHESTRATOR_SOURCE,
+        type=message.type,
+        time=time_text(now_ms),
+        process_id=target,
+        causation_id=causation,
+        undoes=undoes,
+        traceparent=child_traceparent(traceparent, id),
+    )
+    stamped: Headers = ()
+    if stamp is not None:
+        stamped = ((SAGA_HEADER, stamp[0].encode()), (VERSION_HEADER, b"%d" % stamp[1]))
+    return _effect(INBOX, target, message.to_json(), envelope, stamped, partition_of(target, SHARDS))
+
+
+def _effect(
+    topic: str, key: str, data: bytes, envelope: Envelope, more: Headers = (), partition: int | None = None
+) -> Effect:
+    record = OutgoingRecord(topic, key.encode(), data, encode_headers(envelope) + more, partition)
     if len(data) > LARGE_BYTES:
         headers = sum(len(name.encode()) + len(value) + 2 * LENGTH_BYTES for name, value in record.headers)
         size = len(data) + len(record.key or b"") + headers + RECORD_OVERHEAD_BYTES

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from contracts.process import Phase
+from orchestrator.engine import children
 from orchestrator.engine.blocks import (
     approval,
     choice,
@@ -17,6 +18,7 @@ from orchestrator.engine.blocks import (
     repeat,
     sequence,
     sleep,
+    subsaga,
     wait,
 )
 from orchestrator.engine.blocks.undo import has_open_job
@@ -24,7 +26,7 @@ from orchestrator.engine.decision import Measure
 from orchestrator.engine.plan import PLACES_MAX, Node
 from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
-from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
+from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.waiting import Approval, WaitFor
 
@@ -54,6 +56,7 @@ TRANSITIONS: dict[type[Block], Transitions] = {
     WaitFor: wait,
     Approval: approval,
     CommandStep: command,
+    Subsaga: subsaga,
     Pivot: pivot,
     Emit: emit,
 }
@@ -68,7 +71,9 @@ def run(turn: Turn) -> None:
             assert moves <= MOVES_MAX, "a turn does not come to rest"
             _move(turn, *turn.queue.popleft())
         if not _approach_end(turn):
-            return
+            break
+    if turn.over and not turn.before.over:
+        children.release(turn)
 
 
 def _move(turn: Turn, move: Move, node: Node) -> None:
@@ -104,16 +109,25 @@ def _approach_end(turn: Turn) -> bool:
     if turn.ended is not None or body is None or turn.stuck or _owes(turn):
         return False
     if body.status == "done":
-        _end(turn, "completed")
+        if children.complete(turn):
+            _end(turn, "completed")
         return False
     if turn.plan.cancelled_root is not None and CANCELLED not in turn.nodes:
         turn.nodes[CANCELLED] = NodeState(status="running")
         turn.start(turn.plan.nodes[turn.plan.cancelled_root])
         return True
     if turn.plan.cancelled_root is None or turn.nodes[CANCELLED].status == "done":
-        by_decree = turn.cause is not None and turn.cause.reason in ("deadline", "operator")
-        _end(turn, "cancelled" if by_decree else "compensated")
+        phase: Literal["compensated", "cancelled"] = "cancelled" if _by_decree(turn) else "compensated"
+        _end(turn, phase)
+        children.report(turn, phase)
     return False
+
+
+def _by_decree(turn: Turn) -> bool:
+    """It was called off; not one that had completed, and was undone because its parent was."""
+    if turn.cause is None or (turn.parentage is not None and turn.parentage.undo is not None):
+        return False
+    return turn.cause.reason in ("deadline", "operator", "parent")
 
 
 def _owes(turn: Turn) -> bool:

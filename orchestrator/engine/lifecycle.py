@@ -41,7 +41,7 @@ def announce(turn: Turn, after: Process, resumed: Phase) -> None:
     for address, reason in after.stuck.items():
         if before.stuck.get(address) != reason:
             entered.append((ProcessStuck, "stuck", address, reason))
-    if after.ended is not None and before.ended is None:
+    if after.ended is not None and after.ended != before.ended:
         entered.append((ENDED[after.ended], after.ended, *why))
     at = datetime.fromtimestamp(turn.now_ms / 1000, UTC) if entered else None
     for number, (event, phase, where, what) in enumerate(entered):

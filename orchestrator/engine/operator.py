@@ -12,10 +12,10 @@ from contracts.process import CancelRequested, OperatorAction
 from orchestrator.engine.blocks import choice, command, repeat, undo
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.interpreter import TRANSITIONS
-from orchestrator.engine.plan import Node
+from orchestrator.engine.plan import Node, result_of
 from orchestrator.engine.process import Cause, NodeState, Outcome, TryState
 from orchestrator.engine.turn import Turn
-from orchestrator.language.blocks import CommandStep, Emit
+from orchestrator.language.blocks import CommandStep, Emit, Returns, Subsaga
 from orchestrator.language.flow import Repeat
 from orchestrator.language.waiting import Approval, WaitFor, captured_as, yields_of
 
@@ -98,8 +98,12 @@ def _retry(turn: Turn, address: str) -> Reason | None:
     node = _node(turn, address)
     if address.endswith(UNDO_SUFFIX):
         return None if undo.retry_stuck(turn, node) else "nothing-to-retry"
+    if isinstance(node.block, Subsaga) and turn.step(node).status != "blocked":
+        return "nothing-to-retry"  # its key names one process, and that has ended or is somebody else's
     if not isinstance(node.block, CommandStep):
         turn.unblock(address)
+        if isinstance(node.block, Returns):
+            return None  # it is asked again when the turn is at rest
         if isinstance(node.block, Repeat) and node.key in turn.nodes:
             repeat.judge_again(turn, node)
         else:
@@ -148,7 +152,9 @@ def _skip(turn: Turn, address: str, action: OperatorAction) -> Reason | None:
     if address.endswith(UNDO_SUFFIX):
         undo.skip_stuck(turn, node)
         return None
-    if isinstance(node.block, WaitFor | Approval):
+    if isinstance(node.block, Returns) and action.outcome is None:
+        return "outcome-needed"
+    if isinstance(node.block, WaitFor | Approval | Subsaga | Returns):
         return _skip_step(turn, node, action)
     if not isinstance(node.block, CommandStep):
         turn.unblock(address)
@@ -177,7 +183,8 @@ def _skip_step(turn: Turn, node: Node, action: OperatorAction) -> Reason | None:
         return "outcome-needed"
     turn.unblock(node.key)
     turn.change(node, status="skipped", outcome=outcome, record=None)
-    turn.done(node)
+    if not isinstance(node.block, Returns):
+        turn.done(node)
     return None
 
 
@@ -186,6 +193,11 @@ def successes(node: Node) -> tuple[type[BaseModel], ...]:
     if isinstance(node.block, WaitFor | Approval):
         captured = yields_of(node.block)
         return () if captured is None else (captured,)
+    if isinstance(node.block, Subsaga):
+        result = result_of(node.block.child)
+        return () if result is None else (result,)
+    if isinstance(node.block, Returns) and node.makes is not None:
+        return (node.makes,)
     return node.makes.succeeds if node.makes is not None and issubclass(node.makes, Command) else ()
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from contracts.message import Command, Event, Message
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.blocks import Block, CommandStep, Emit, Named, Returns, Subsaga, children_of
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.injection import Ending
 from orchestrator.language.saga import Saga
@@ -88,6 +88,8 @@ class Plan:
     """Steps whose outcome some later builder cannot do without: they are not skipped without one."""
     awaits: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     """Blocks that wait for an event type, or for `signal/<name>`."""
+    returns: Node | None = None
+    """What a completed child brings home; in no other block."""
 
     def wanted(self, type_name: str) -> type[BaseModel] | None:
         """What some block waits for under that type (or `signal/<name>`), or what calls the process off."""
@@ -149,6 +151,7 @@ class Plan:
         return number is not None
 
     def in_body(self, node: Node) -> bool:
+        """`returns` is in no root block, and is asked about nowhere."""
         return self.cancelled_root is None or node.number < self.cancelled_root
 
 
@@ -160,10 +163,23 @@ def outcomes_of(step: CommandStep) -> tuple[type[Event], ...]:
     return made.succeeds + made.refuses
 
 
-def _yields(block: CommandStep | Wait) -> tuple[type[BaseModel], ...]:
+def result_of(child: Saga) -> type[Event] | None:
+    """What a completed process of the saga brings home. Raises SignatureError, PlanError."""
+    if child.returns is None:
+        return None
+    made = read_signature(child.returns).returns
+    if not issubclass(made, Event):
+        raise PlanError(f"saga {child.name}: returns= makes {made.__name__}, which is not an event")
+    return made
+
+
+def _yields(block: CommandStep | Subsaga | Wait) -> tuple[type[BaseModel], ...]:
     """What later builders may ask for."""
     if isinstance(block, CommandStep):
         return outcomes_of(block)
+    if isinstance(block, Subsaga):
+        result = result_of(block.child)
+        return () if result is None else (result,)
     captured = yields_of(block)
     return () if captured is None else (captured,)
 
@@ -172,7 +188,7 @@ def compile_saga(saga: Saga) -> Plan:
     """Raises PlanError or SignatureError."""
     producers: dict[type[BaseModel], list[str]] = {}
     for block in saga.blocks():
-        if isinstance(block, CommandStep | WaitFor | Approval):
+        if isinstance(block, CommandStep | Subsaga | WaitFor | Approval):
             for outcome in _yields(block):
                 producers.setdefault(outcome, []).append(block.name)
     most = places(saga.body) + (places(saga.cancelled) if saga.cancelled is not None else 0)
@@ -183,9 +199,13 @@ def compile_saga(saga: Saga) -> Plan:
     cancelled_root = len(compiler.nodes) if saga.cancelled is not None else None
     if saga.cancelled is not None:
         compiler.add(saga.cancelled, None, 0)
+    result_of(saga)
+    if saga.result is not None:
+        compiler.add(saga.result, None, 0)
     nodes = tuple(node for node in compiler.nodes if node is not None)
     by_key = {node.key: node for node in nodes}
-    return Plan(saga, nodes, cancelled_root, by_key, frozenset(_demanded(nodes)), _awaits(nodes))
+    returns = None if saga.result is None else nodes[-1]
+    return Plan(saga, nodes, cancelled_root, by_key, frozenset(_demanded(nodes)), _awaits(nodes), returns)
 
 
 def _awaits(nodes: tuple[Node, ...]) -> dict[str, tuple[Node, ...]]:
@@ -226,7 +246,8 @@ class _Compiler:
         return number
 
     def _node(self, number: int, block: Block, parent: int | None, position: int, children: tuple[int, ...]) -> Node:
-        place = (number, block.name if isinstance(block, Named) else f"#{number}", block, parent, position, children)
+        named = block.name if isinstance(block, Named | Returns) else f"#{number}"
+        place = (number, named, block, parent, position, children)
         if isinstance(block, ForEach | Repeat | Sleep):
             function = block.items if isinstance(block, ForEach) else block.until
             slots = () if function is None else self._slots(place[1], function)
@@ -236,16 +257,19 @@ class _Compiler:
             predicates = (branch.predicate for branch in block.branches)
             asked = tuple(() if one is None else self._slots(place[1], one) for one in predicates)
             return Node(*place, branch_slots=asked)
-        if not isinstance(block, CommandStep | Emit):
+        if not isinstance(block, CommandStep | Subsaga | Emit | Returns):
             return Node(*place)
         return self._step(place, block)
 
-    def _step(self, place: _Place, block: CommandStep | Emit) -> Node:
+    def _step(self, place: _Place, block: CommandStep | Subsaga | Emit | Returns) -> Node:
         made = read_signature(block.builder)
+        if isinstance(block, Subsaga) and made.returns is not block.child.starts_on:
+            wanted = f"{block.child.starts_on.__name__}, which starts {block.child.name}"
+            raise PlanError(f"subsaga {block.name}: its builder makes {made.returns.__name__}, not {wanted}")
         if isinstance(block, Emit) and not issubclass(made.returns, Event):
             raise PlanError(f"emit {block.name}: its builder makes {made.returns.__name__}, which is not an event")
         slots = self._slots(block.name, block.builder)
-        if isinstance(block, Emit) or block.undo is None:
+        if isinstance(block, Emit | Returns) or block.undo is None:
             return Node(*place, made.returns, slots)
         undo = read_signature(block.undo.builder)
         if not issubclass(undo.returns, Command):

@@ -10,9 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from contracts.ids import partition_of
 from contracts.process import Phase
 from contracts.record import Headers, OutgoingRecord
-from orchestrator.language.injection import EndingReason
+from contracts.topics import INBOX, SHARDS
+from orchestrator.language.injection import CauseReason
 
 ENGINE_SEMANTICS = 1
 """Raised with every change that would make the fold of the same inputs give another state."""
@@ -26,7 +28,7 @@ PERHAPS: frozenset[TryState] = frozenset(("unknown", "silent"))
 StepStatus = Literal[
     "idle", "awaiting", "backoff", "waiting", "blocked", "succeeded", "failed", "perhaps", "skipped", "emitted"
 ]
-"""`awaiting`: a command's answer. `waiting`: an event, a signal or an approval."""
+"""`awaiting`: a command's answer, or a child's end. `waiting`: an event, a signal or an approval."""
 UndoStatus = Literal["awaited", "backoff", "stuck", "done", "skipped"]
 NodeStatus = Literal["running", "done", "undoing", "undone"]
 
@@ -52,7 +54,8 @@ class StoredRecord(Struct, frozen=True, rename={"topic": "t", "key": "k", "value
         return cls(topic=record.topic, key=record.key, value=record.value, headers=record.headers)
 
     def outgoing(self) -> OutgoingRecord:
-        return OutgoingRecord(self.topic, self.key, self.value, self.headers)
+        shard = partition_of((self.key or b"").decode(), SHARDS) if self.topic == INBOX else None
+        return OutgoingRecord(self.topic, self.key, self.value, self.headers, shard)
 
 
 class Try(Struct, frozen=True, rename={"number": "n", "state": "s", "sent_at_ms": "a"}):
@@ -102,6 +105,8 @@ class StepState(Struct, frozen=True):
     """An operator asked for a retry of a silent try: if the answer is `effect=none`, a new try follows at once."""
     detail: str | None = None
     """What a blocked step's builder raised, or why the last try failed."""
+    child: str | None = None
+    """The process that this step started."""
 
 
 _NODE_NAMES = {"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u", "told": "t"}
@@ -155,9 +160,23 @@ NO_START = Start(source="", id="", type="", data=b"", fingerprint="", traceparen
 
 
 class Cause(Struct, frozen=True):
-    reason: EndingReason
+    reason: CauseReason
     step: str | None = None
     detail: str | None = None
+
+
+class Parentage(Struct, frozen=True):
+    """Who started a process that is a child, and what that parent has asked for since."""
+
+    process: str
+    step: str
+    """Its path in the parent."""
+    start: str
+    """The id of the message that started the child: its end answers that."""
+    undo: str | None = None
+    """The id of the last message by which the parent wanted it undone: its end answers that one instead."""
+    released: bool = False
+    """The parent has ended for good."""
 
 
 class Process(Struct, frozen=True):
@@ -187,6 +206,17 @@ class Process(Struct, frozen=True):
     seen: tuple[bytes, ...] = ()
     """Digests of the last messages that waiting blocks took or that were kept for them, the oldest first."""
     history_length: int = 0
+    parent: Parentage | None = None
+
+    @property
+    def over(self) -> bool:
+        """It has ended, and nobody can ask for its undo any more: it releases its own children."""
+        return self.ended is not None and (self.parent is None or self.parent.released)
+
+    @property
+    def may_expire(self) -> bool:
+        """Nothing of it is needed any more: it is over, and no late undo waits for a person."""
+        return self.over and not self.stuck
 
     @property
     def step(self) -> str | None:

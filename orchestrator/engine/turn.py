@@ -17,7 +17,8 @@ from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import LOOPS, Node, Plan
 from orchestrator.engine.process import Cause, NodeState, NodeStatus, Outcome, Process, StepState
 from orchestrator.language.flow import Fallback
-from orchestrator.language.injection import Ending, EndingReason
+from orchestrator.language.injection import CauseReason, Ending, EndingReason
+from orchestrator.language.saga import RETURNS
 
 Move = Literal["start", "done", "failed", "undo", "undone"]
 DEADLINE_TIMER = "deadline"
@@ -41,6 +42,7 @@ class Turn:
         self.deadline_passed = process.deadline_passed
         self.early = process.early
         self.seen = process.seen
+        self.parentage = process.parent
         self.starting = False
         """The input is the one that starts the process."""
         self.queue: deque[tuple[Move, Node]] = deque()
@@ -111,17 +113,23 @@ class Turn:
             return
         self.cause = cause
         self.timers.pop(DEADLINE_TIMER, None)
+        self.unblock(RETURNS)
         where = f" of {cause.step}" if cause.step else ""
         self.notes.append(f"everything is undone, because{where}: {cause.reason}")
         self.undo(self.plan.nodes[self.plan.body_root])
 
-    def call_off(self) -> Reason | None:
+    @property
+    def over(self) -> bool:
+        """As `Process.over`, as things are now."""
+        return self.ended is not None and (self.parentage is None or self.parentage.released)
+
+    def call_off(self, by: CauseReason = "operator") -> Reason | None:
         """Somebody has called the process off. A reason: it is too late for that."""
         if self.cause is not None or self.ended is not None:
             return "already-ending"
         if self.past_pivot:
             return "past-pivot"
-        self.compensate(Cause(reason="operator"))
+        self.compensate(Cause(reason=by))
         return None
 
     def block(self, address: str, reason: str) -> None:
@@ -167,7 +175,9 @@ class Turn:
         return Captured(self.plan, self.before.start, self.steps, self.nodes, self.ending(), node, own or {})
 
     def ending(self) -> Ending | None:
-        return None if self.cause is None else Ending(self.cause.reason, self.cause.step)
+        if self.cause is None:
+            return None
+        return Ending("operator" if self.cause.reason == "parent" else self.cause.reason, self.cause.step)
 
     def set_timer(self, timer_id: str, due_ms: int) -> None:
         self.timers[timer_id] = due_ms

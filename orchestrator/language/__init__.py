@@ -11,12 +11,14 @@ from orchestrator.language.blocks import (
     Parallel,
     Pivot,
     Sequence,
+    Subsaga,
     Undo,
     command,
     emit,
     parallel,
     pivot,
     sequence,
+    subsaga,
 )
 from orchestrator.language.flow import choice, fallback, for_each, otherwise, repeat, sleep, sleep_until, when
 from orchestrator.language.injection import Ending, From
@@ -43,6 +45,7 @@ __all__ = [
     "SagaError",
     "Sequence",
     "Signal",
+    "Subsaga",
     "Undo",
     "WaitFor",
     "approval",
@@ -59,6 +62,7 @@ __all__ = [
     "sequence",
     "sleep",
     "sleep_until",
+    "subsaga",
     "wait_for",
     "when",
 ]

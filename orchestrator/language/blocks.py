@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from contracts.message import Command, Event
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry
 from orchestrator.language.waiting import Approval, WaitFor
+
+if TYPE_CHECKING:
+    from orchestrator.language.saga import Saga
 
 CommandBuilder = Callable[..., Command]
 EventBuilder = Callable[..., Event]
@@ -73,11 +76,45 @@ class Emit:
     location: Location = field(compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Subsaga:
+    """A process of another saga, started by this step: its child."""
+
+    name: str
+    child: Saga
+    builder: EventBuilder
+    undo: Undo | None
+    irreversible: bool
+    location: Location = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """Made by `Saga(returns=...)`, the last thing that a completed child does: what it brings home to its parent."""
+
+    name: str
+    builder: EventBuilder
+    location: Location = field(compare=False)
+
+
 Block = (
-    Sequence | Parallel | Choice | ForEach | Repeat | Fallback | CommandStep | Pivot | Emit | Sleep | WaitFor | Approval
+    Sequence
+    | Parallel
+    | Choice
+    | ForEach
+    | Repeat
+    | Fallback
+    | CommandStep
+    | Subsaga
+    | Pivot
+    | Emit
+    | Sleep
+    | WaitFor
+    | Approval
+    | Returns
 )
 Loop = ForEach | Repeat
-Named = CommandStep | Emit | ForEach | Repeat | Sleep | WaitFor | Approval
+Named = CommandStep | Subsaga | Emit | ForEach | Repeat | Sleep | WaitFor | Approval
 
 
 def children_of(block: Block) -> tuple[Block, ...]:
@@ -119,11 +156,10 @@ def command(
             has succeeded is kept. Cancellation and the deadline still undo everything.
         name: The step's name; default: the builder's function name. Unique in a saga.
     """
-    whole_undo = undo if isinstance(undo, Undo) or undo is None else Undo(undo)
     return CommandStep(
         name=name or builder.__name__,
         builder=builder,
-        undo=whole_undo,
+        undo=_whole(undo),
         irreversible=irreversible,
         retry=retry or Retry(),
         timeout=timeout,
@@ -131,6 +167,33 @@ def command(
         on_failure=on_failure,
         location=_caller(),
     )
+
+
+def _whole(undo: CommandBuilder | Undo | None) -> Undo | None:
+    return undo if isinstance(undo, Undo) or undo is None else Undo(undo)
+
+
+def subsaga(
+    child: Saga,
+    builder: EventBuilder,
+    *,
+    undo: CommandBuilder | Undo | None = None,
+    irreversible: bool = False,
+    name: str | None = None,
+) -> Subsaga:
+    """A step that is a whole process of another saga, with its own id, shard and history. It is done when that process
+    has completed, and has failed when that ended otherwise; what the child's `returns=` makes, later builders may ask
+    for. To undo it is to undo the child, step by step in reverse.
+
+    Args:
+        child: The child's saga, in the version that is started. It must be among the sagas that the orchestrator runs.
+        builder: Makes the child's start event, whose business key names the child; its parameters are injected by type.
+        undo: Makes a command that undoes what the child did, sent instead of undoing the child. A child with a pivot
+            cannot be undone itself: it needs this, or `irreversible=True`.
+        irreversible: A completed child stays as it is.
+        name: The step's name; default: the builder's function name. Unique in a saga.
+    """
+    return Subsaga(name or builder.__name__, child, builder, _whole(undo), irreversible, _caller())
 
 
 def pivot() -> Pivot:

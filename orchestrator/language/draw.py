@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, Parallel, Pivot, Sequence
+from orchestrator.language.blocks import Block, CommandStep, Emit, Named, Parallel, Pivot, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep, When
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import SignatureError, read_signature
@@ -33,6 +33,12 @@ def label_of(block: Block) -> Label:
             undo = "" if block.undo is None else f"{function_name(block.undo.builder)}: {_made(block.undo.builder)}"
             more = (", irreversible" if block.irreversible else "") + (", held" if block.on_failure == "hold" else "")
             return Label(block.name, _made(block.builder) + more, undo)
+        case Subsaga():
+            undo = "" if block.irreversible else f"{block.child.name} undoes itself"
+            if block.undo is not None:
+                undo = f"{function_name(block.undo.builder)}: {_made(block.undo.builder)}"
+            more = ", irreversible" if block.irreversible else ""
+            return Label(block.name, f"process of {block.child.name}{more}", undo)
         case Emit():
             return Label(block.name, f"tells {_made(block.builder)}")
         case Sleep(duration=None):
@@ -68,6 +74,11 @@ def heading_of(block: Block) -> str:
             return type(block).__name__.lower()
 
 
+def completed_text(saga: Saga) -> str:
+    """What is written where the saga ends well."""
+    return "completed" if saga.returns is None else f"completed, returns {_made(saga.returns)}"
+
+
 def branch_text(branch: When) -> str:
     return "otherwise" if branch.predicate is None else f"if {function_name(branch.predicate)}"
 
@@ -98,7 +109,7 @@ def draw_mermaid(saga: Saga) -> str:
     drawing = _Mermaid()
     drawing.add(f'start(["{saga.starts_on.__name__}"])')
     ends = drawing.block(saga.body, [("start", "")])
-    drawing.add('completed(["completed"])')
+    drawing.add(f'completed(["{completed_text(saga)}"])')
     drawing.join(ends, "completed")
     if saga.cancelled is not None:
         drawing.add(f'undone(["{CANCELLED}"])')

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from html import escape
 
 from orchestrator.language.blocks import Block, Pivot, Sequence, children_of
-from orchestrator.language.draw import CANCELLED, PIVOT, Label, branch_text, duration_text, heading_of, label_of
+from orchestrator.language.draw import (
+    CANCELLED,
+    PIVOT,
+    Label,
+    branch_text,
+    completed_text,
+    duration_text,
+    heading_of,
+    label_of,
+)
 from orchestrator.language.flow import Choice, Fallback
 from orchestrator.language.saga import Saga
 
@@ -46,7 +55,7 @@ class Figure:
 def draw_svg(saga: Saga) -> str:
     """The whole picture, valid XML. Dashed boxes under the steps are their compensations."""
     start = _pill(saga.starts_on.__name__)
-    body = _column([start, *_flow(saga.body), _pill("completed")])
+    body = _column([start, *_flow(saga.body), _pill(completed_text(saga))])
     figures = [body]
     if saga.cancelled is not None:
         figures.append(_framed(CANCELLED, _block(saga.cancelled)))

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 EndingReason = Literal["refused", "failed", "silent", "deadline", "operator"]
+"""What an author's builder is told."""
+CauseReason = Literal[EndingReason, "parent"]
+"""What the engine knows: `parent`, if the process that started this one has called it off or undoes it. Builders are
+told `operator` then, since their contracts are older than children are (docs/decisions/0074-children.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Ending:
     """Why a process is being undone; injectable into the builders of a saga's `cancelled` block.
 
     `reason`: `refused` (a business answer), `failed` (a command-failed), `silent` (no answer within the patience),
-    `deadline` or `operator`. `step` is the name of the step that failed, if one did.
+    `deadline` or `operator` (called off: by a person, an event, or the parent process). `step` is the name of the step
+    that failed, if one did.
     """
 
     reason: EndingReason

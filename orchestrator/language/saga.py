@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.message import Event
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.blocks import Block, CommandStep, Emit, EventBuilder, Named, Returns, Subsaga, children_of
 from orchestrator.language.location import Location
 from orchestrator.language.waiting import WaitFor
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+RETURNS = "returns"
+"""The address of a saga's `returns=` in its processes."""
 STEP_NAME_PATTERN = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
 
 
@@ -41,6 +43,9 @@ class Saga:
         cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
 
+        returns: Makes the message that a process which was started by a `subsaga` brings home when it has completed: an
+            event class, injected like any builder. Nobody else gets it.
+
     Raises:
         SagaError: a malformed name or version, or two steps of one name.
     """
@@ -53,6 +58,7 @@ class Saga:
     cancelled: Block | None = None
     cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
+    returns: EventBuilder | None = None
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,11 +78,22 @@ class Saga:
                 raise SagaError(f"saga {self.name}: step name {step.name!r} is not a name; give it one with name=")
             if step.name in seen:
                 raise SagaError(f"saga {self.name}: two steps are named {step.name!r}; give one another name=")
+            if step.name == RETURNS and self.returns is not None:
+                raise SagaError(f"saga {self.name}: a step is named {RETURNS!r}, like what the saga returns")
             seen.add(step.name)
             if isinstance(step, WaitFor) and step.wants is self.starts_on:
                 raise SagaError(f"saga {self.name}: {step.name} waits for what starts it")
             if isinstance(step, WaitFor) and self.cancelled_by is not None and step.wants is self.cancelled_by[0]:
                 raise SagaError(f"saga {self.name}: {step.name} waits for what calls the process off")
+
+    @property
+    def result(self) -> Returns | None:
+        """The saga's `returns=` as a block."""
+        return None if self.returns is None else Returns(RETURNS, self.returns, self.location)
+
+    def children(self) -> Iterator[Subsaga]:
+        """The steps that start processes of other sagas."""
+        return (block for block in self.blocks() if isinstance(block, Subsaga))
 
     def steps(self) -> Iterator[CommandStep | Emit]:
         """All steps, in the order they are written, those of `cancelled` last."""

@@ -28,6 +28,16 @@ class Answer(_Act, frozen=True, tag="answer"):
     data: dict[str, Any]
 
 
+class Child(_Act, frozen=True, tag="child"):
+    """How a process ended that a step started. `of`: the id of its start, or of its undo, such as `ship/1`.
+    `data`: what it returned."""
+
+    of: str
+    phase: Literal["completed", "compensated", "cancelled", "not-started"]
+    reason: str | None = None
+    data: dict[str, Any] | None = None
+
+
 class Silence(_Act, frozen=True, tag="silence"):
     """Time passes until this timer is due."""
 
@@ -74,7 +84,7 @@ class End(_Act, frozen=True, tag="end"):
     sent: list[tuple[str, str]] = []
 
 
-Act = Start | Answer | Silence | Event | Signal | Approval | Cancel | Operator
+Act = Start | Answer | Child | Silence | Event | Signal | Approval | Cancel | Operator
 _decoder = msgspec.json.Decoder(Act | End)
 
 

@@ -16,21 +16,35 @@ from pydantic import BaseModel
 from contracts.message import Event as EventContract
 from contracts.technical import CommandFailed
 from orchestrator.engine.operator import UNDO_SUFFIX, given_outcome, successes
+from orchestrator.engine.plan import result_of
+from orchestrator.language.blocks import Subsaga
 from orchestrator.language.waiting import Approval as ApprovalBlock
 from orchestrator.language.waiting import Signal as SignalContract
 from orchestrator.language.waiting import WaitFor
-from orchestrator.rehearsal.acts import Act, Answer, Approval, Cancel, Event, Operator, Signal, Silence
+from orchestrator.rehearsal.acts import Act, Answer, Approval, Cancel, Child, Event, Operator, Signal, Silence
 from orchestrator.rehearsal.rehearsal import Asked, Impossible, Rehearsal, check_payload
 from orchestrator.rehearsal.sample import NoSample, sample
 
 Load = Callable[[str], bytes]
 """Reads a file that was named; raises OSError."""
 SILENCES_MAX = 10_000
+Phase = Literal["completed", "compensated", "cancelled", "not-started"]
+PHASES: dict[str, Phase] = {
+    "completed": "completed",
+    "compensated": "compensated",
+    "cancelled": "cancelled",
+    "not-started": "not-started",
+}
+"""How a child may have ended."""
 WORDS = (
     ("success [STEP] [TYPE] [JSON|FILE]", "the command is answered by a success"),
     ("late [STEP] [TYPE] [JSON|FILE]", "a success that nobody waits for any more"),
     ("refusal [STEP] [TYPE] [JSON|FILE]", "the business answer is no"),
     ("failure [STEP] none|unknown [final]", "a technical failure; final: it is not worth another try"),
+    (
+        "child [STEP] PHASE [JSON|FILE]",
+        "the process that STEP started is completed, compensated, cancelled, not-started",
+    ),
     ("silence [STEP]", "nobody answers: time passes to the next timer, or until STEP is given up"),
     ("event TYPE [JSON|FILE]", "an event that the saga waits for, or that calls it off"),
     ("signal NAME [JSON|FILE]", "a signal to the process"),
@@ -50,6 +64,8 @@ def act_of(rehearsal: Rehearsal, line: str, load: Load) -> Act:
     verb, rest = words[0], words[1:]
     if verb in ("success", "late", "refusal"):
         return _answer(rehearsal, verb, rest, payload, load)
+    if verb == "child":
+        return _child(rehearsal, rest, payload, load)
     if verb == "failure":
         return _failure(rehearsal, rest)
     if verb == "silence":
@@ -124,6 +140,26 @@ def _failure(rehearsal: Rehearsal, words: list[str]) -> Answer:
         retryable=not final,
     )
     return Answer(asked.address, failed.type, failed.model_dump(mode="json"))
+
+
+def _child(rehearsal: Rehearsal, words: list[str], payload: dict[str, Any] | None, load: Load) -> Child:
+    """What the line leaves out of a result is made from its contract."""
+    awaited = rehearsal.awaited_children()
+    named = [one for one in rehearsal.children if words and words[0] in (one, one.rpartition("/")[0])]
+    if named:
+        words.pop(0)
+    elif len(awaited) == 1 and words and words[0] in PHASES:
+        named = [awaited[0]]
+    if not named or not words or words[0] not in PHASES:
+        asked = ", ".join(awaited) or "none"
+        raise Impossible(f"write: child [STEP] {'|'.join(PHASES)}. Children that are awaited: {asked}")
+    address, phase = named[-1], PHASES[words.pop(0)]
+    node = rehearsal.plan.find(address.split("/")[0])
+    assert node is not None and isinstance(node.block, Subsaga)
+    returns, given = result_of(node.block.child), _given(words, payload, load)
+    if returns is None or phase != "completed" or "/undo/" in address:
+        return Child(address, phase, "refused" if phase == "compensated" else None, given)
+    return Child(address, phase, None, _made(returns, rehearsal, None, given))
 
 
 def _asked(rehearsal: Rehearsal, words: list[str], *, late: bool | None) -> Asked:

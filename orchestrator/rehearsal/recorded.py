@@ -16,6 +16,7 @@ from contracts.process import SignalSent
 from contracts.technical import CommandFailed
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.book import SagaBook
+from orchestrator.engine.children import TO_CHILD
 from orchestrator.engine.decide import decide
 from orchestrator.engine.history import HistoryEffect, decode_entry
 from orchestrator.engine.inputs import Input
@@ -132,7 +133,10 @@ def read_entry(plan: Plan, process: str, entry: RecordedEntry) -> Input:
         process_id=process if answers else None,
         causation_id=recorded.causation_id,
     )
-    routed = recorded.type in (plan.saga.starts_on.type, SignalSent.type) or _is_wanted(plan, recorded.type)
+    from_parent = recorded.type in TO_CHILD
+    routed = (
+        from_parent or recorded.type in (plan.saga.starts_on.type, SignalSent.type) or _is_wanted(plan, recorded.type)
+    )
     stamp = (plan.saga.name, plan.saga.version) if routed and not answers else (None, None)
     data = recorded.data.encode() if isinstance(recorded.data, str) else msgspec.json.encode(recorded.data)
     return Input(entry.offset, parse_time(entry.at), process, envelope, data, *stamp)

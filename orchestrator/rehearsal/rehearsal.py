@@ -11,16 +11,39 @@ from pydantic import BaseModel, ValidationError
 from contracts.envelope import Envelope, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE, process_id
 from contracts.message import Command, Message
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
+from contracts.process import (
+    ApprovalGiven,
+    CancelRequested,
+    ChildEnded,
+    OperatorAction,
+    SignalSent,
+    StartChild,
+    TimerFired,
+    UndoChild,
+)
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
 from orchestrator.engine.history import HistoryEffect, HistoryEntry, decode_entry
 from orchestrator.engine.inputs import Input
+from orchestrator.engine.plan import result_of
 from orchestrator.engine.process import Process
+from orchestrator.language.blocks import Subsaga
 from orchestrator.language.saga import Saga
-from orchestrator.rehearsal.acts import Act, Answer, Approval, Cancel, End, Event, Operator, Signal, Silence, Start
+from orchestrator.rehearsal.acts import (
+    Act,
+    Answer,
+    Approval,
+    Cancel,
+    Child,
+    End,
+    Event,
+    Operator,
+    Signal,
+    Silence,
+    Start,
+)
 
 FIRST_MS = 1_767_258_000_000
 """2026-01-01T09:00:00Z: when every rehearsal begins, so that it can be repeated."""
@@ -59,6 +82,8 @@ class Rehearsal:
         self.acts: list[Act] = []
         self.asked: dict[str, Asked] = {}
         """By address."""
+        self.children: dict[str, str] = {}
+        """What was asked of children: the id of a start or an undo after the process -> the child."""
         self.sent: list[HistoryEffect] = []
         """Everything published but lifecycle events."""
         self._operator = operator
@@ -84,9 +109,20 @@ class Rehearsal:
         """Commands and undos that wait for an answer, in the order of their steps."""
         found: list[Asked] = []
         for name, step in ({} if self.process is None else self.process.steps).items():
-            if step.status == "awaiting":
+            if step.status == "awaiting" and step.child is None:
                 found.append(self.asked[f"{name}/{step.tries[-1].number}"])
-            found += [self.asked[f"{name}/undo/{job.numbers[-1]}"] for job in step.undos if job.status == "awaited"]
+            undos = (f"{name}/undo/{job.numbers[-1]}" for job in step.undos if job.status == "awaited")
+            found += [self.asked[undo] for undo in undos if undo in self.asked]
+        return tuple(found)
+
+    def awaited_children(self) -> tuple[str, ...]:
+        """Addresses of starts and undos that wait for a child to end, in the order of their steps."""
+        found: list[str] = []
+        for name, step in ({} if self.process is None else self.process.steps).items():
+            if step.status == "awaiting" and step.child is not None:
+                found.append(f"{name}/{step.tries[-1].number}")
+            undos = (f"{name}/undo/{job.numbers[-1]}" for job in step.undos if job.status == "awaited")
+            found += [undo for undo in undos if undo in self.children]
         return tuple(found)
 
     def known(self, asked: Asked | None = None) -> tuple[dict[str, Any], ...]:
@@ -124,6 +160,9 @@ class Rehearsal:
         if effect.topic == LIFECYCLE:
             return
         self.sent.append(effect)
+        if effect.type in (StartChild.type, UndoChild.type):
+            address = effect.id.removeprefix(f"{self.id}/")
+            self.children[address] = str(msgspec.json.decode(effect.data)["process_id"])
         asked = read_asked(self, effect)
         if asked is not None:
             self.asked[asked.address] = asked
@@ -141,6 +180,9 @@ class Rehearsal:
                 if act.of not in self.asked:
                     raise Impossible(f"no command {act.of} was sent; sent were: {', '.join(self.asked) or 'none'}")
                 return self._item(act.type, msgspec.json.encode(act.data), causation=f"{self.id}/{act.of}")
+            case Child():
+                ended = self.ended(act)
+                return self._item(ended.type, ended.to_json(), causation=f"{self.id}/{act.of}")
             case Silence():
                 return self._timer(act.timer)
             case Event():
@@ -158,6 +200,26 @@ class Rehearsal:
                 return self._item(CancelRequested.type, asked.to_json())
             case Operator():
                 return self._item(OperatorAction.type, self._action(act).to_json())
+
+    def ended(self, act: Child) -> ChildEnded:
+        """Raises Impossible."""
+        if act.of not in self.children:
+            raise Impossible(f"no child was asked for {act.of}; asked were: {', '.join(self.children) or 'none'}")
+        node = self.plan.find(act.of.split("/")[0])
+        assert node is not None and isinstance(node.block, Subsaga)
+        returns = result_of(node.block.child)
+        if act.data is not None and (returns is None or act.phase != "completed"):
+            raise Impossible(f"a process of {node.block.child.name} that is {act.phase} returns nothing")
+        if act.data is not None and returns is not None:
+            check_payload(returns, act.data)
+        return ChildEnded(
+            process_id=self.id,
+            child=self.children[act.of],
+            phase=act.phase,
+            reason=act.reason,
+            result_type=returns.type if act.data is not None and returns is not None else None,
+            result=act.data,
+        )
 
     def _key(self, message: Message) -> str:
         try:

@@ -9,7 +9,7 @@ import msgspec
 from contracts.envelope import Envelope
 from contracts.ids import ORCHESTRATOR_SOURCE
 from contracts.message import Event
-from contracts.process import TimerFired
+from contracts.process import ChildEnded, TimerFired, UndoChild
 from contracts.technical import CommandFailed
 from orchestrator.engine.decide import decide
 from orchestrator.engine.history import HistoryEffect, decode_entry
@@ -39,7 +39,8 @@ def would_undo(rehearsal: Rehearsal) -> Undoing:
         return Undoing()
     if process.past_pivot:
         return Undoing(past_pivot=True)
-    unsettled = tuple(asked for asked in rehearsal.awaited() if not asked.is_undo)
+    unsettled = [asked.step for asked in rehearsal.awaited() if not asked.is_undo]
+    unsettled += [one.rpartition("/")[0] for one in rehearsal.awaited_children() if "/undo/" not in one]
     twin = _Twin(rehearsal, process)
     if process.cause is None:
         twin.give_up()
@@ -48,8 +49,10 @@ def would_undo(rehearsal: Rehearsal) -> Undoing:
             twin.undone(asked)
         else:
             twin.failed(asked)
+    for address in rehearsal.awaited_children():
+        twin.child_ended(address, rehearsal.children[address])
     twin.finish()
-    return Undoing(tuple(twin.undos), tuple(asked.step for asked in unsettled))
+    return Undoing(tuple(twin.undos), tuple(unsettled))
 
 
 class _Twin:
@@ -57,6 +60,8 @@ class _Twin:
         self._rehearsal = rehearsal
         self._process = process
         self._open: list[Asked] = []
+        self._children: list[tuple[str, str]] = []
+        """Children that are asked to undo themselves: address and process."""
         self.undos: list[HistoryEffect] = []
 
     def give_up(self) -> None:
@@ -82,18 +87,28 @@ class _Twin:
             return
         self._feed(event, asked)
 
-    def finish(self) -> None:
-        while self._open and len(self.undos) < UNDOS_MAX:
-            self.undone(self._open.pop(0))
+    def child_ended(self, address: str, child: str) -> None:
+        """It has left nothing."""
+        phase = "compensated" if "/undo/" in address else "cancelled"
+        ended = ChildEnded.model_validate({"process_id": self._process.id, "child": child, "phase": phase})
+        self._feed(ended, address=address)
 
-    def _feed(self, event: Event, asked: Asked | None = None) -> None:
+    def finish(self) -> None:
+        while (self._open or self._children) and len(self.undos) < UNDOS_MAX:
+            if self._open:
+                self.undone(self._open.pop(0))
+            else:
+                self.child_ended(*self._children.pop(0))
+
+    def _feed(self, event: Event, asked: Asked | None = None, *, address: str | None = None) -> None:
         process = self._process
+        address = address if asked is None else asked.address
         envelope = Envelope(
             id=f"guess-{len(self.undos)}-{process.revision}",
             source=ORCHESTRATOR_SOURCE,
             type=event.type,
             process_id=process.id,
-            causation_id=None if asked is None else f"{process.id}/{asked.address}",
+            causation_id=None if address is None else f"{process.id}/{address}",
         )
         item = Input(0, self._rehearsal.now_ms, process.id, envelope, event.to_json())
         decision = decide(self._rehearsal.book, process, item)
@@ -101,6 +116,10 @@ class _Twin:
             return
         self._process = decision.process
         for effect in decode_entry(decision.history).effects:
+            if effect.type == UndoChild.type:
+                self.undos.append(effect)
+                address = effect.id.removeprefix(f"{process.id}/")
+                self._children.append((address, str(msgspec.json.decode(effect.data)["process_id"])))
             sent = read_asked(self._rehearsal, effect)
             if sent is not None and sent.is_undo:
                 self.undos.append(effect)

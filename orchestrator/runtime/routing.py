@@ -15,7 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from contracts.envelope import Envelope, EnvelopeError, decode_headers
-from contracts.ids import partition_of, process_id
+from contracts.ids import KEY_LENGTH_MAX, KEY_PATTERN, is_business_key, partition_of, process_id
 from contracts.message import Message
 from contracts.record import Headers, IncomingRecord, OutgoingRecord
 from contracts.technical import CommandFailed
@@ -33,9 +33,6 @@ TOPIC_HEADER = "cp_topic"
 PARTITION_HEADER = "cp_partition"
 OFFSET_HEADER = "cp_offset"
 """Where an inbox record came from."""
-KEY_LENGTH_MAX = 256
-KEY_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}(?::[A-Za-z0-9._-]{1,128})*")
-"""A business key: one Identifier, or several joined by colons (`restock:<sku>:<occurrence>`, FLOWS)."""
 PROCESS_ID_PATTERN = re.compile(rf"[a-z][a-z0-9]*(?:-[a-z0-9]+)*:({KEY_PATTERN.pattern})")
 ERRORS_SHOWN = 5
 """Field errors in a dead letter's detail."""
@@ -223,7 +220,7 @@ def _business_key(route: Route, message: Message) -> str:
         raise Unroutable("key-failed", f"the key of saga {route.saga} raised {type(error).__name__}") from error
     if not isinstance(key, str):
         raise Unroutable("key-failed", f"the key of saga {route.saga} is a {type(key).__name__}, not an id")
-    if len(key) > KEY_LENGTH_MAX or not KEY_PATTERN.fullmatch(key):
+    if not is_business_key(key):
         raise Unroutable("key-failed", f"the key of saga {route.saga} is {key[:KEY_LENGTH_MAX]!r}, not an id")
     return key
 

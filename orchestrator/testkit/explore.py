@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import Random
 
 from contracts.message import Event
-from contracts.process import OperatorAction
+from contracts.process import ChildEnded, OperatorAction
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import encode_process
@@ -190,7 +190,10 @@ class _Explorer:
         original = self._random.choice(self._fold.fed)
         fed = self._feed(self._inbox.again(original.item))
         kind = original.item.envelope.type
-        certain = kind in (Begun.type, Done.type, OperatorAction.type) and original.decision.result == "applied"
+        certain = (
+            kind in (Begun.type, Done.type, OperatorAction.type, ChildEnded.type)
+            and original.decision.result == "applied"
+        )
         if certain and fed.decision.result != "ignored":
             raise Broken(f"a repeated {kind} was {fed.decision.result}")
 

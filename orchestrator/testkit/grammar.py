@@ -14,6 +14,7 @@ from orchestrator.language.blocks import (
     Emit,
     Parallel,
     Sequence,
+    Subsaga,
     children_of,
     parallel,
     pivot,
@@ -32,6 +33,7 @@ from orchestrator.language.flow import (
 )
 from orchestrator.language.policies import Retry
 from orchestrator.language.saga import Saga
+from orchestrator.testkit import lab_children
 from orchestrator.testkit.lab import Refused, lab_saga, step, told, told_ending
 from orchestrator.testkit.lab_flow import each, pause, pause_until, predicate, rounds
 
@@ -46,6 +48,7 @@ UNDO_POLICIES: tuple[dict[str, Any], ...] = (
     {"retry": Retry(attempts=1), "timeout": timedelta(seconds=40), "patience": timedelta(seconds=100)},
     {"retry": Retry(attempts=2), "timeout": timedelta(minutes=5), "patience": timedelta(minutes=9)},
 )
+CHILD, SURE_CHILD = lab_children.child_saga(), lab_children.pivoted_child()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ def step_names(block: Block) -> Iterator[str]:
     """Names of the command steps, in the order that they are written."""
     if isinstance(block, CommandStep):
         yield block.name
-    for child in children_of(block):
-        yield from step_names(child)
+    for inside in children_of(block):
+        yield from step_names(inside)
 
 
 def predecessors(block: Block) -> dict[str, frozenset[str]]:
@@ -117,7 +120,7 @@ def _order(block: Block, before: frozenset[str], found: dict[str, frozenset[str]
 def yielded(block: Block) -> tuple[tuple[str, bool], ...]:
     """Steps whose outcomes are there once the block is done, whatever happens; True: as a tuple."""
     match block:
-        case CommandStep(name=name):
+        case CommandStep(name=name) | Subsaga(name=name):
             return ((name, False),)
         case Choice() | Fallback():
             return ()
@@ -134,6 +137,9 @@ def describe(block: Block) -> str:
         case CommandStep():
             kind = "" if block.undo else "!" if block.irreversible else "~"
             return f"{block.name}{kind}"
+        case Subsaga():
+            kind = "?" if block.undo else "!" if block.irreversible else ""
+            return f"child {block.name}{kind}"
         case Emit(name=name):
             return f"emit {name}"
         case Sleep(name=name):
@@ -245,7 +251,19 @@ class _Grower:
             return pause(self._name("nap"), timedelta(seconds=random.choice((0, 1, 40, 100))))
         if chosen < 0.23 and not self._plain:
             return pause_until(self._name("dawn"), raises=self._bug())
+        if chosen < 0.33 and not self._plain:
+            return self._child()
         return self._step(place)
+
+    def _child(self) -> Subsaga:
+        """One that undoes itself, is undone by a command, or stays done."""
+        kind, name, bug = self._random.choice(("itself", "itself", "command", "stays")), self._name("kid"), self._bug()
+        if kind == "itself":
+            return lab_children.child(name, CHILD, raises=bug)
+        policy = self._random.choice(UNDO_POLICIES)
+        return lab_children.child(
+            name, SURE_CHILD, undo=kind == "command", irreversible=kind == "stays", raises=bug, undo_policy=policy
+        )
 
     def _step(self, place: Place) -> CommandStep:
         random = self._random

@@ -5,10 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from contracts.envelope import Envelope, encode_headers, format_time
-from contracts.ids import ORCHESTRATOR_SOURCE
+from contracts.ids import ORCHESTRATOR_SOURCE, child_answer_id
 from contracts.message import Message
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
-from contracts.record import IncomingRecord
+from contracts.process import (
+    ApprovalGiven,
+    CancelRequested,
+    ChildEnded,
+    OperatorAction,
+    SignalSent,
+    TimerFired,
+    ToChild,
+)
+from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
 from orchestrator.language.waiting import Signal
@@ -85,6 +93,28 @@ class Inbox:
         """What else a person decides."""
         envelope = Envelope(id=f"control-{self._next}", source="/counterpoint/operator", type=message.type)
         return self._append(envelope, message.to_json())
+
+    def from_parent(self, message: ToChild, *, id: str) -> Input:
+        """What the process that started this one says, or one that would."""
+        envelope = Envelope(id=id, source=ORCHESTRATOR_SOURCE, type=message.type, process_id=self.process_id)
+        return self._append(envelope, message.to_json(), (self._saga, self._version))
+
+    def from_child(self, ended: ChildEnded, asked: str) -> Input:
+        """A child's answer to the message with the id `asked`."""
+        envelope = Envelope(
+            id=child_answer_id(asked),
+            source=ORCHESTRATOR_SOURCE,
+            type=ended.type,
+            process_id=self.process_id,
+            causation_id=asked,
+        )
+        return self._append(envelope, ended.to_json())
+
+    def published(self, record: OutgoingRecord) -> Input:
+        """What another process has published straight into this inbox."""
+        incoming = IncomingRecord(INBOX, 0, self._next, self.now_ms, record.key, record.value, record.headers)
+        self._next += 1
+        return read_input(incoming)
 
     def foreign(self, envelope: Envelope, data: bytes) -> Input:
         """Anything else that the router may have put there."""

@@ -18,6 +18,7 @@ from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import LOOPS, Plan
 from orchestrator.engine.process import Process, decode_process, encode_process
 from orchestrator.engine.turn import DEADLINE_TIMER
+from orchestrator.language.blocks import CommandStep, Subsaga
 from orchestrator.language.flow import Fallback, Repeat, Sleep
 from orchestrator.testkit.reading import Sent
 
@@ -82,14 +83,15 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
         return
     wanted = {EARLY_TIMER} if after.phase == "early" and after.early else set()
     for name, step in after.steps.items():
-        if step.status == "awaiting":
+        is_child, has_undo = _child_of(plan, name)
+        if step.status == "awaiting" and not is_child:
             wanted.add(f"{name}/silence")
         elif step.status == "backoff":
             wanted.add(f"{name}/retry")
         elif step.status == "waiting":
             wanted.add(f"{name}/limit")
         for job in step.undos:
-            if job.status == "awaited":
+            if job.status == "awaited" and (has_undo or not is_child):
                 wanted.add(f"{name}/undo/{job.numbers[-1]}/silence")
             elif job.status == "backoff":
                 wanted.add(f"{name}/undo/{job.numbers[-1]}/retry")
@@ -105,6 +107,13 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
         raise Broken("the deadline is still set")
 
 
+def _child_of(plan: Plan, path: str) -> tuple[bool, bool]:
+    """Whether the step is a child, which is waited for without a timer; and whether a command undoes it."""
+    node = plan.find(path)
+    block = None if node is None else node.block
+    return isinstance(block, Subsaga), isinstance(block, Subsaga | CommandStep) and block.undo is not None
+
+
 def ends(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
     """A process ends once, with nothing stuck, awaited or owed; what is neither ended nor stuck waits for something."""
     after = decision.process
@@ -112,10 +121,12 @@ def ends(plan: Plan, item: Input, before: Process | None, decision: Decision, se
         return
     debts = [name for name, step in after.steps.items() if any(job.status in OPEN for job in step.undos)]
     awaiting = [name for name, step in after.steps.items() if step.status in ("awaiting", "backoff", "waiting")]
-    just_ended = after.ended is not None and (before is None or before.ended is None)
+    just_ended = after.ended is not None and (before is None or before.ended != after.ended)
     if just_ended and (debts or awaiting or after.stuck or after.timers):
         raise Broken(f"it ends with open undos {debts}, awaited steps {awaiting}, stuck {list(after.stuck)}")
-    if before is not None and before.ended is not None and after.ended != before.ended:
+    wanted_undone = after.parent is not None and after.parent.undo is not None
+    may_change = wanted_undone and before is not None and before.ended == "completed" and after.ended != "cancelled"
+    if before is not None and before.ended is not None and after.ended != before.ended and not may_change:
         raise Broken(f"it ended as {before.ended}, and then as {after.ended}")
     if (after.phase == "stuck") != bool(after.stuck):
         raise Broken(f"phase {after.phase}, but stuck at {list(after.stuck)}")
@@ -195,7 +206,7 @@ def undo_waits(plan: Plan, item: Input, before: Process | None, decision: Decisi
         step = after.steps[one.step]
         if step.status in ("awaiting", "backoff"):
             raise Broken(f"{one} is sent before the step has settled")
-        if not one.envelope.undoes:
+        if not one.envelope.undoes and not _child_of(plan, one.step)[0]:
             raise Broken(f"{one} covers nothing")
 
 
@@ -208,6 +219,31 @@ def past_the_pivot(plan: Plan, item: Input, before: Process | None, decision: De
         raise Broken("it is undone past the pivot")
 
 
+def children(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
+    """A child is let go when its parent is over, and not before; a child says once that it has ended, and only then."""
+    after = decision.process
+    if after is None:
+        return
+    released = sorted(one.step for one in sent if one.kind == "release")
+    is_over = after.over and (before is None or not before.over)
+    own = sorted(
+        n for n, step in after.steps.items() if step.child and step.tries[-1].state in ("succeeded", "refused")
+    )
+    if released != (own if is_over else []):
+        raise Broken(f"children {released} are let go; over: {is_over}, with children {own}")
+    running = [name for name, step in after.steps.items() if step.child and step.tries[-1].state == "awaited"]
+    if after.ended is not None and running:
+        raise Broken(f"it has ended, and {running} still run")
+    answers = [one.step for one in sent if one.kind == "ended" and one.step != "not-started"]
+    ended_now = after.ended is not None and (before is None or before.ended != after.ended)
+    asked = after.parent is not None and (before is None or before.parent is None or before.parent != after.parent)
+    if after.parent is not None and ended_now and after.start.type == plan.saga.starts_on.type:
+        if answers != [after.ended]:
+            raise Broken(f"it has ended as {after.ended}, and says {answers}")
+    elif answers and not asked:
+        raise Broken(f"it says {answers}, and has not ended")
+
+
 RULES: tuple[Rule, ...] = (
     round_trip,
     accounted,
@@ -217,4 +253,5 @@ RULES: tuple[Rule, ...] = (
     given_up_at_once,
     undo_waits,
     past_the_pivot,
+    children,
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from contracts.process import OperatorAction, TimerFired
+from contracts.process import ChildEnded, OperatorAction, TimerFired
 from contracts.technical import CommandFailed
 from orchestrator.engine.blocks.undo import OPEN
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
-from orchestrator.language.blocks import CommandStep, Sequence
+from orchestrator.language.blocks import CommandStep, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
 from orchestrator.testkit.fold import Fed
 from orchestrator.testkit.invariants import Broken
@@ -44,6 +44,8 @@ class Judge:
                 self._judge_undo(sent, after)
             elif sent.kind in ("command", "emit"):
                 self._judge_forward(sent, fed, after)
+            elif sent.kind == "cancel-child" and not after.steps[sent.step].undoing:
+                raise Broken(f"{sent}, and nobody has given it up")
 
     def _note(self, fed: Fed) -> None:
         envelope = fed.item.envelope
@@ -67,6 +69,10 @@ class Judge:
     def _note_answer(self, fed: Fed, causation: str) -> None:
         name, kind = causation.removeprefix(f"{self.process_id}/").split("/")[0], fed.item.envelope.type
         block = self.saga.node(name).block
+        if kind == ChildEnded.type:
+            if ChildEnded.model_validate_json(fed.item.data).phase == "completed":
+                self.saga.finished_steps.add(name)
+            return
         assert isinstance(block, CommandStep)
         if kind == CommandFailed.type:
             failed = CommandFailed.model_validate_json(fed.item.data)
@@ -161,7 +167,8 @@ class Judge:
         """The undo of what settled a step: after everything that came later, and never past the pivot."""
         step = after.steps[sent.step]
         number = step.outcome.try_number if step.outcome else len(step.tries)
-        if f"{self.process_id}/{sent.step}/{number}" not in sent.envelope.undoes or sent.step in self.undone_first:
+        covers = {identity for job in step.undos if sent.number in job.numbers for identity in job.covers}
+        if f"{self.process_id}/{sent.step}/{number}" not in covers or sent.step in self.undone_first:
             return
         given_up = self.saga.given_up(sent.step, after)
         if after.past_pivot and step.status == "succeeded" and given_up < 0:
@@ -187,17 +194,18 @@ class Judge:
         required = set(self._required(after))
         for name in sorted(required | set(standing.values())):
             node, effects = self.saga.node(name), sum(step == name for step in standing.values())
-            assert isinstance(node.block, CommandStep)
+            assert isinstance(node.block, CommandStep | Subsaga)
+            has_undo = node.block.undo is not None or (isinstance(node.block, Subsaga) and not node.block.irreversible)
             if name in self.saga.excused:
                 continue
             if name not in required:
-                if effects and node.block.undo is not None:
+                if effects and has_undo:
                     raise Broken(f"the process is {after.ended}, but an effect of {name} stands")
                 if effects and not self.plan.in_body(node):
                     raise Broken(f"{name} was done, but the process is {after.ended}")
             elif effects == 0:
                 raise Broken(f"the process is {after.ended}, but {name} was not done")
-            elif effects > 1 and node.block.undo is not None:
+            elif effects > 1 and has_undo:
                 raise Broken(f"the process is {after.ended}, but {name} was done {effects} times")
 
     def _required(self, after: Process) -> list[str]:

@@ -75,6 +75,7 @@ def step(
     raises: Exception | None = None,
     undo_raises: Exception | None = None,
     undo_policy: dict[str, Any] | None = None,
+    begun: Any = Begun,
     **options: Any,
 ) -> CommandStep:
     """A command `Do`; with an undo `Revert` unless `undo=False`.
@@ -84,28 +85,29 @@ def step(
         needs_all: An earlier step inside a `for_each`: what it has yielded in all elements, joined by commas.
         raises, undo_raises: A bug of the saga's author: what the builder raises.
         undo_policy: `retry`, `timeout`, `patience` of the undo.
+        begun: The event that starts the saga.
         options: What `command` takes.
     """
     builder: Any
     if needs_all is not None:
 
-        def builder(begun: Begun, earlier: Annotated[tuple[Done, ...], From(needs_all)]) -> Do:
+        def builder(begun: begun, earlier: Annotated[tuple[Done, ...], From(needs_all)]) -> Do:
             _raise(raises)
             return Do(job_id=begun.job_id, step=name, note=begun.note, saw=",".join(one.mark for one in earlier))
 
     elif needs is None:
 
-        def builder(begun: Begun) -> Do:
+        def builder(begun: begun) -> Do:
             _raise(raises)
             return Do(job_id=begun.job_id, step=name, note=begun.note)
 
     else:
 
-        def builder(begun: Begun, earlier: Annotated[Done, From(needs)]) -> Do:
+        def builder(begun: begun, earlier: Annotated[Done, From(needs)]) -> Do:
             _raise(raises)
             return Do(job_id=begun.job_id, step=name, note=begun.note, saw=earlier.mark)
 
-    def revert(begun: Begun, own: Annotated[Done | None, From(name)]) -> Revert:
+    def revert(begun: begun, own: Annotated[Done | None, From(name)]) -> Revert:
         _raise(undo_raises)
         return Revert(job_id=begun.job_id, step=name, mark=own.mark if own else None)
 

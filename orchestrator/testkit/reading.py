@@ -9,6 +9,8 @@ from contracts.envelope import Envelope, decode_headers
 from contracts.message import Message
 from contracts.process import (
     ApprovalEscalated,
+    CancelChild,
+    ChildEnded,
     ProcessCancelled,
     ProcessCompensated,
     ProcessCompensating,
@@ -17,12 +19,23 @@ from contracts.process import (
     ProcessResumed,
     ProcessStarted,
     ProcessStuck,
+    ReleaseChild,
+    StartChild,
+    ToChild,
+    UndoChild,
 )
 from contracts.record import OutgoingRecord
 from contracts.topics import ORCHESTRATOR_DEAD_LETTERS
 from orchestrator.engine.plan import Plan
 
-SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter"]
+SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter", "cancel-child", "release", "ended"]
+"""A child's start is a `command`, a child that is asked to undo itself an `undo`; `ended` is a child's own answer."""
+TO_CHILD: dict[str, tuple[SentKind, type[ToChild]]] = {
+    StartChild.type: ("command", StartChild),
+    UndoChild.type: ("undo", UndoChild),
+    CancelChild.type: ("cancel-child", CancelChild),
+    ReleaseChild.type: ("release", ReleaseChild),
+}
 LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
     event.type: event
     for event in (
@@ -39,7 +52,8 @@ LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One published record. `step`: the step or emit that it belongs to; of a lifecycle event, what it announces.
+    """One published record. `step`: the step or emit that it belongs to; of a lifecycle event and of a child's answer,
+    what it announces.
 
     `number` counts tries of a command and attempts of an undo; it is 0 otherwise. `again`: the same bytes as before.
     """
@@ -76,10 +90,16 @@ def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: boo
         return Sent("lifecycle", "approval-escalated", 0, envelope, ApprovalEscalated, record, again)
     if record.topic == ORCHESTRATOR_DEAD_LETTERS:
         return Sent("dead-letter", "", 0, envelope, Message, record, again)
+    if envelope.type == ChildEnded.type:
+        phase = ChildEnded.model_validate_json(record.value).phase
+        return Sent("ended", phase, 0, envelope, ChildEnded, record, again)
     path = envelope.id.removeprefix(f"{process_id}/")
     name, *rest = path.split("/")
     node = plan.find(name)
     assert node is not None, f"{envelope.id} is of no step"
+    if envelope.type in TO_CHILD:
+        told, to_child = TO_CHILD[envelope.type]
+        return Sent(told, name, int(rest[-1]) if rest[-1].isdigit() else 0, envelope, to_child, record, again)
     kind: SentKind = "emit" if not rest else "undo" if rest[0] == "undo" else "command"
     model = node.undo_makes if kind == "undo" else node.makes
     assert model is not None and model.type == envelope.type, f"{envelope.id} is not a {envelope.type}"

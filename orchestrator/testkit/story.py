@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from contracts.envelope import Envelope
 from contracts.ids import command_id, process_id
@@ -28,6 +28,7 @@ from orchestrator.testkit.answers import answer_like, failure
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.inbox import Inbox
 from orchestrator.testkit.reading import Sent, SentKind
+from orchestrator.testkit.story_children import TellsOfChildren
 
 M = TypeVar("M", bound=Message)
 FIRINGS_MAX = 10_000
@@ -38,7 +39,7 @@ class Unexpected(AssertionError):
     """The process has done something else than the story tells."""
 
 
-class Story:
+class Story(TellsOfChildren):
     """One process of `saga`. Every method but the ones that hand out a message returns the story."""
 
     def __init__(self, saga: Saga) -> None:
@@ -356,7 +357,7 @@ class Story:
             raise Unexpected("the story has not started")
         return self._inbox
 
-    def _feed(self, item: Input) -> Story:
+    def _feed(self, item: Input) -> Self:
         self._all_told()
         fed = self._folded.feed(item)
         self._all.extend(fed.sent)
@@ -374,7 +375,7 @@ class Story:
         untold = "; ".join(str(sent) for sent in self._untold) or "nothing"
         return f"Untold so far: {untold}. Phase: {self.process.phase}, reason: {self.process.reason}"
 
-    def _tell(self, kind: SentKind, steps: tuple[str, ...], *, again: bool) -> Story:
+    def _tell(self, kind: SentKind, steps: tuple[str, ...], *, again: bool) -> Self:
         found = [sent for sent in self._untold if sent.kind == kind and sent.again == again]
         if sorted(sent.step for sent in found) != sorted(steps):
             verb = "sent again" if again else "sent"
@@ -386,7 +387,7 @@ class Story:
         found = [one for one in self._all if (one.kind, one.step) == (kind, step) and number in (None, one.number)]
         if not found:
             raise Unexpected(f"no {kind} {step} (number {number or 'any'}) was sent")
-        return max(found, key=lambda one: one.number)
+        return max(reversed(found), key=lambda one: one.number)
 
     def _success(self, step: str, outcome: Event | None, number: int | None) -> Event:
         if outcome is not None:

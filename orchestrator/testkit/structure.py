@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.engine.plan import LOOPS, Node, Plan
 from orchestrator.engine.process import Process
-from orchestrator.language.blocks import CommandStep, Parallel, Pivot, Sequence
+from orchestrator.language.blocks import CommandStep, Parallel, Pivot, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.testkit.lab_flow import MOMENT
 
@@ -121,7 +121,7 @@ class Structure:
         return enough and self.finished(node.children[0], around)
 
     def required(self, number: int, scope: str, after: Process) -> Iterator[str]:
-        """Paths of all commands that must have been done once the block is."""
+        """Paths of all commands and children that must have been done once the block is."""
         node, block = self.plan.nodes[number], self.plan.nodes[number].block
         key = scope + node.key
         if isinstance(block, Sequence | Parallel):
@@ -138,7 +138,7 @@ class Structure:
             inside = [(node.children[after.nodes[key].count], scope)]
         else:
             inside = []
-            if isinstance(block, CommandStep):
+            if isinstance(block, CommandStep | Subsaga):
                 yield key
         for child, where in inside:
             yield from self.required(child, where, after)

@@ -4,14 +4,20 @@ A participant keeps the protocol (docs/protocol.md): one effect for a key at mos
 repeat; an undo undoes what its ids did, and those ids do nothing ever after. Within that it does its worst: refuses,
 fails, does not know, loses its answer, falls silent before or after the effect, contradicts itself (but never hides a
 success for good).
+
+A child keeps the orchestrator's: what its parent says arrives in order and is never lost, and it says truly how it
+ended. But when it ends is its own affair, and whether it was past its pivot when it was called off.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from contracts.message import Event
+from contracts.process import ChildEnded, ToChild
+from contracts.topics import INBOX
 from orchestrator.testkit.answers import failure
 from orchestrator.testkit.lab import Done, Refused, Reverted
 from orchestrator.testkit.reading import Sent
@@ -50,13 +56,15 @@ class World:
     _revoked: set[str] = field(default_factory=set)
 
     def publish(self, sent: Sent) -> None:
-        if sent.kind in ("command", "undo"):
+        if sent.kind in ("command", "undo", "cancel-child"):
             self.arriving.append(sent)
 
     def receive(self, place: int) -> None:
         """The participant gets one of the messages on their way: any of them, whatever was sent first."""
-        sent = self.arriving.pop(place)
-        if sent.id in self._stored:
+        sent = self.arriving.pop(self._first_for_child(place))
+        if sent.record.topic == INBOX:
+            self._child(sent)
+        elif sent.id in self._stored:
             self._repeat(sent)
         elif sent.kind == "command":
             self._say(sent, self._do(sent))
@@ -67,7 +75,31 @@ class World:
         """A slow effect is there at last."""
         sent = self.landing.pop(place)
         self.standing[sent.id] = sent.step
-        self._say(sent, [self._success(sent)])
+        self._say(sent, [_ended(sent, "completed") if sent.record.topic == INBOX else self._success(sent)])
+
+    # A child.
+
+    def _first_for_child(self, place: int) -> int:
+        """What is said to one child arrives in order."""
+        key = self.arriving[place].record.key
+        if self.arriving[place].record.topic != INBOX:
+            return place
+        return next(at for at, one in enumerate(self.arriving) if one.record.topic == INBOX and one.record.key == key)
+
+    def _child(self, sent: Sent) -> None:
+        start = _start_of(sent)
+        if sent.kind == "undo":
+            self._revoke(start)
+            self._say(sent, [_ended(sent, "compensated")])
+        elif sent.kind == "cancel-child":
+            running = next((one for one in self.landing if one.id == start), None)
+            if running is not None and self.random.random() < 0.6:  # else it was past its pivot
+                self.landing.remove(running)
+                self._say(running, [_ended(running, "cancelled")])
+        elif self._fate(sent, ("fails",)) == "succeeds" or self.random.random() < 0.5:
+            self.landing.append(sent)
+        else:
+            self._say(sent, [_ended(sent, self.random.choice(("compensated", "cancelled", "not-started")))])
 
     def _say(self, sent: Sent, events: list[Event]) -> None:
         self._stored[sent.id] = events
@@ -84,7 +116,7 @@ class World:
     def _truth(self, sent: Sent) -> Event:
         if sent.kind == "command":
             return self._success(sent) if sent.id in self.standing else failure(sent, "none", True)
-        for identity in sent.envelope.undoes:
+        for identity in sent.envelope.undoes or (_start_of(sent),):
             self._revoke(identity)
         return self._success(sent)
 
@@ -112,7 +144,7 @@ class World:
     def _undo(self, sent: Sent) -> list[Event]:
         fate = self._fate(sent, UNDO_FATES)
         if fate == "succeeds" or (fate in ("unknown", "dead") and self.random.random() < 0.5):
-            for identity in sent.envelope.undoes:
+            for identity in sent.envelope.undoes or (_start_of(sent),):
                 self._revoke(identity)
         return [self._success(sent)] if fate == "succeeds" else self._failed(sent, fate)
 
@@ -132,6 +164,27 @@ class World:
         if sent.kind == "undo":
             return Reverted(job_id="j1", step=sent.step)
         return Done(job_id="j1", step=sent.step, mark=sent.id)
+
+
+def _start_of(sent: Sent) -> str:
+    """The id of the start of the child that the message is about, or that the command undoes."""
+    if isinstance(sent.message, ToChild):
+        return sent.message.start
+    return f"{sent.id.rpartition('/undo/')[0]}/1"
+
+
+def _ended(sent: Sent, phase: Literal["completed", "compensated", "cancelled", "not-started"]) -> ChildEnded:
+    told = sent.message
+    assert isinstance(told, ToChild)
+    result = Done(job_id="j1", step=sent.step, mark=sent.id) if phase == "completed" else None
+    return ChildEnded(
+        process_id=told.parent,
+        child=told.process_id,
+        phase=phase,
+        reason=None if phase in ("completed", "not-started") else "refused",
+        result_type=None if result is None else result.type,
+        result=None if result is None else result.model_dump(mode="json"),
+    )
 
 
 def _failures(sent: Sent) -> tuple[Event, Event, Event]:

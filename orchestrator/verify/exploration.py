@@ -1,5 +1,7 @@
 """`explored`: the real engine, answered in every way, comes to an end that is one.
 
+A child is a black box: it completes, ends otherwise, or completes although it was called off.
+
 Every command may succeed, be refused, fail without effect or with an unknown one, stay silent, and succeed late; every
 undo may fail or stay silent; the deadline may pass. All ways with at most DEVIATIONS_MAX answers other than the first
 success are tried, the fewest first, until DECISIONS_MAX decisions have been made (a number, not a time: findings are
@@ -17,17 +19,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.ids import command_id, process_id
-from contracts.message import Command
+from contracts.message import Event
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.plan import Node, Plan, PlanError
 from orchestrator.engine.process import PERHAPS, Process, StepState
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Named, Subsaga
 from orchestrator.language.location import Location
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import SignatureError
 from orchestrator.verify.finding import Finding
-from orchestrator.verify.moves import Move, moves, start_input
+from orchestrator.verify.moves import Move, moves, start_as_child, start_input
 from orchestrator.verify.samples import NoSample, sample
 from orchestrator.verify.variants import variants
 
@@ -37,7 +39,7 @@ DECISIONS_MAX = 8_000
 """Of one saga, all variants together: about a second. The order saga needs some 7,000."""
 FINDINGS_MAX = 5
 BUGS = ("AttributeError", "IndexError", "NameError", "TypeError", "UnboundLocalError", "ZeroDivisionError")
-FAULTS = (*(f" raised {bug}" for bug in BUGS), " returned ", "parameter ", " cannot be sent")
+FAULTS = (*(f" raised {bug}" for bug in BUGS), " returned ", ", not an id", "parameter ", " cannot be sent")
 """How the engine says that a function of the saga's author has a bug."""
 
 
@@ -76,18 +78,20 @@ class Report:
     complete: bool = True
 
 
-def check_exploration(saga: Saga) -> Iterator[Finding]:
-    """Findings of a saga that breaks no other rule."""
-    report = explore(saga)
-    places = {step.name: step.location for step in saga.steps()}
+def check_exploration(saga: Saga, *, as_child: bool = False) -> Iterator[Finding]:
+    """Findings of a saga that breaks no other rule. `as_child`: another saga starts it."""
+    report = explore(saga, as_child=as_child)
+    places = {block.name: block.location for block in saga.blocks() if isinstance(block, Named)}
     for problem in report.problems:
         location: Location = places.get(problem.step or "", saga.location)
         path = problem.path or "the start"
         yield Finding(location.file, location.line, saga.name, RULE, problem.what, problem.fix, path)
 
 
-def explore(saga: Saga, decisions_max: int = DECISIONS_MAX) -> Report:
-    """Tries all variants in turn, each with its share of the decisions."""
+def explore(saga: Saga, decisions_max: int = DECISIONS_MAX, *, as_child: bool = False) -> Report:
+    """Tries all variants in turn, each with its share of the decisions. A saga that returns something is explored as a
+    child in any case: its parent may call it off, and have it undone once it has completed."""
+    as_child = as_child or saga.returns is not None
     report = Report([])
     try:
         start = sample(saga.starts_on)
@@ -105,23 +109,25 @@ def explore(saga: Saga, decisions_max: int = DECISIONS_MAX) -> Report:
         return report
     for number, (book, said) in enumerate(books):
         share = (decisions_max - report.decisions) // (len(books) - number)
-        _Explorer(book, book.plan(saga.name, saga.version), identity, said, report).run(start.to_json(), share)
+        _Explorer(book, book.plan(saga.name, saga.version), identity, said, report, as_child).run(start, share)
     return report
 
 
 class _Explorer:
-    def __init__(self, book: SagaBook, plan: Plan, identity: str, said: str, report: Report) -> None:
+    def __init__(self, book: SagaBook, plan: Plan, identity: str, said: str, report: Report, as_child: bool) -> None:
         self._book = book
         self._plan = plan
         self._identity = identity
         self._said = said
         self._report = report
+        self._as_child = as_child
         self._seen: set[object] = set()
         self._levels: list[deque[Way]] = [deque() for _ in range(DEVIATIONS_MAX + 1)]
 
-    def run(self, start: bytes, decisions_max: int) -> None:
+    def run(self, start: Event, decisions_max: int) -> None:
         limit = self._report.decisions + decisions_max
-        self._try(None, Move("it starts", 0, start_input(self._plan, self._identity, start)))
+        begin = start_as_child if self._as_child else start_input
+        self._try(None, Move("it starts", 0, begin(self._plan, self._identity, start)))
         for level in self._levels:
             while level:
                 if self._report.decisions >= limit or len(self._report.problems) >= FINDINGS_MAX:
@@ -178,18 +184,20 @@ class _Explorer:
             return
         for key, step in process.steps.items():
             node = self._plan.find(key)
-            if node is not None and isinstance(node.block, CommandStep):
+            if node is not None and isinstance(node.block, CommandStep | Subsaga):
                 self._judge_step(way, node, step)
 
     def _judge_step(self, way: Way, node: Node, step: StepState) -> None:
-        assert isinstance(node.block, CommandStep) and node.makes is not None and issubclass(node.makes, Command)
+        block = node.block
+        assert isinstance(block, CommandStep | Subsaga)
+        has_undo = block.undo is not None or (isinstance(block, Subsaga) and not block.irreversible)
         undone = {identity for job in step.undos if job.status in ("done", "skipped") for identity in job.covers}
         given_up = self._plan.in_body(node) and way.process.ended != "completed"
         for attempt in step.tries:
             if command_id(self._identity, node.key, attempt.number) in undone:
                 continue
             perhaps = attempt.state in PERHAPS
-            done = attempt.state == "succeeded" and given_up and node.block.undo is not None
+            done = attempt.state == "succeeded" and given_up and has_undo
             if perhaps or done:
                 state = "perhaps done" if perhaps else "done"
                 what = f"it is {way.process.ended}, but {node.key}, try {attempt.number}, is {state} and not undone"
@@ -219,4 +227,5 @@ def _essence(process: Process) -> object:
     nodes = tuple(sorted((key, repr(node)) for key, node in process.nodes.items()))
     cause = process.cause and (process.cause.reason, process.cause.step)
     stuck, timers = tuple(sorted(process.stuck.items())), tuple(sorted(process.timers))
-    return steps, nodes, stuck, timers, cause, process.ended, process.past_pivot, process.deadline_passed
+    undo = process.parent and process.parent.undo
+    return steps, nodes, stuck, timers, cause, undo, process.ended, process.past_pivot, process.deadline_passed

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contracts.envelope import Envelope
-from contracts.ids import ORCHESTRATOR_SOURCE, command_id, undo_id
+from contracts.ids import ORCHESTRATOR_SOURCE, child_answer_id, command_id, undo_id
 from contracts.message import Command, Event, Message
-from contracts.process import ApprovalGiven, CancelRequested, SignalSent, TimerFired
+from contracts.process import (
+    ApprovalGiven,
+    CancelRequested,
+    ChildEnded,
+    SignalSent,
+    StartChild,
+    TimerFired,
+    UndoChild,
+)
 from contracts.technical import CommandFailed
 from orchestrator.engine.inputs import Input
-from orchestrator.engine.plan import Node, Plan
+from orchestrator.engine.plan import Node, Plan, result_of
 from orchestrator.engine.process import PERHAPS, Process, StepState, UndoJob
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Subsaga
 from orchestrator.language.waiting import Approval, Signal, WaitFor
 from orchestrator.verify.samples import sample
 
@@ -33,9 +41,21 @@ class Move:
     item: Input
 
 
-def start_input(plan: Plan, identity: str, data: bytes) -> Input:
+PARENT, STEP = "verify:parent", "child"
+"""Who starts a saga that is explored as a child."""
+
+
+def start_input(plan: Plan, identity: str, event: Event) -> Input:
     envelope = Envelope(id="start", source="/verify", type=plan.saga.starts_on.type)
-    return Input(0, START_MS, identity, envelope, data, plan.saga.name, plan.saga.version)
+    return Input(0, START_MS, identity, envelope, event.to_json(), plan.saga.name, plan.saga.version)
+
+
+def start_as_child(plan: Plan, identity: str, event: Event) -> Input:
+    start = command_id(PARENT, STEP, 1)
+    payload = event.model_dump(mode="json", exclude_none=True)
+    message = StartChild(process_id=identity, parent=PARENT, step=STEP, start=start, event=payload)
+    envelope = Envelope(id=start, source=ORCHESTRATOR_SOURCE, type=message.type)
+    return Input(0, START_MS, identity, envelope, message.to_json(), plan.saga.name, plan.saga.version)
 
 
 def moves(plan: Plan, process: Process) -> Iterator[Move]:
@@ -50,6 +70,9 @@ def moves(plan: Plan, process: Process) -> Iterator[Move]:
             yield from _answers(inputs, node, step, first=not goes_well)
             goes_well = goes_well or step.status == "awaiting"
             yield from _late(inputs, node, step)
+        elif isinstance(node.block, Subsaga):
+            yield from _ends_of_child(inputs, node, step, first=not goes_well)
+            goes_well = goes_well or step.status == "awaiting"
         elif step.status == "waiting":
             if isinstance(node.block, WaitFor):
                 yield from _arrival(inputs, node, node.block, first=not goes_well)
@@ -68,6 +91,7 @@ def moves(plan: Plan, process: Process) -> Iterator[Move]:
         timer = min(due, key=lambda one: (due[one], one))
         yield Move(_timer_said(timer), 0, inputs.timer(timer, due[timer]))
     yield from _called_off(inputs)
+    yield from _undone_by_parent(inputs)
 
 
 def _timer_said(timer: str) -> str:
@@ -113,8 +137,41 @@ def _late(inputs: _Inputs, node: Node, step: StepState) -> Iterator[Move]:
             yield Move(f"{node.key} succeeds late", 1, inputs.answer(identity, sample(node.makes.succeeds[0])))
 
 
+def _ends_of_child(inputs: _Inputs, node: Node, step: StepState, *, first: bool) -> Iterator[Move]:
+    """One that is called off undoes itself, or is past its pivot and completes."""
+    if step.status != "awaiting":
+        return
+    start = command_id(inputs.process.id, node.key, step.tries[-1].number)
+    completes: Literal[0, 1] = 1 if step.undoing else 0
+    if first or completes:
+        said = "completes although it was called off" if step.undoing else "completes"
+        yield Move(f"{node.key} {said}", completes, inputs.child_ended(node, step, start, "completed"))
+    if step.undoing:
+        if first:
+            ended = inputs.child_ended(node, step, start, "cancelled", "parent")
+            yield Move(f"{node.key} is called off", 0, ended)
+        return
+    for phase, reason in (("compensated", "refused"), ("cancelled", "deadline"), ("not-started", None)):
+        yield Move(f"{node.key} is {phase}", 1, inputs.child_ended(node, step, start, phase, reason))
+
+
+def _undone_by_parent(inputs: _Inputs) -> Iterator[Move]:
+    """A child that has completed, and whose parent fails then."""
+    process = inputs.process
+    if process.parent is None or process.parent.undo is not None or process.ended != "completed" or process.past_pivot:
+        return
+    told = {"process_id": process.id, "parent": PARENT, "step": STEP, "start": process.parent.start}
+    yield Move("its parent undoes it", 1, inputs.message(UndoChild.model_validate(told)))
+
+
 def _undo_answers(inputs: _Inputs, node: Node, job: UndoJob, *, first: bool) -> Iterator[Move]:
-    assert isinstance(node.block, CommandStep) and node.block.undo is not None
+    assert isinstance(node.block, CommandStep | Subsaga)
+    if node.block.undo is None:
+        if first:
+            asked, step = undo_id(inputs.process.id, node.key, job.numbers[-1]), inputs.process.steps[node.key]
+            ended = inputs.child_ended(node, step, asked, "compensated", "parent")
+            yield Move(f"{node.key} has undone itself", 0, ended)
+        return
     assert node.undo_makes is not None and issubclass(node.undo_makes, Command)
     number = job.numbers[-1]
     identity = undo_id(inputs.process.id, node.key, number)
@@ -194,6 +251,27 @@ class _Inputs:
             }
         )
         return self.answer(causation, failed)
+
+    def child_ended(self, node: Node, step: StepState, asked: str, phase: str, reason: str | None = None) -> Input:
+        assert isinstance(node.block, Subsaga)
+        returns = result_of(node.block.child) if phase == "completed" else None
+        fields: dict[str, object] = {
+            "process_id": self.process.id,
+            "child": step.child,
+            "phase": phase,
+            "reason": reason,
+        }
+        if returns is not None:
+            fields |= {"result_type": returns.type, "result": sample(returns).model_dump(mode="json")}
+        ended = ChildEnded.model_validate(fields)
+        envelope = Envelope(
+            id=child_answer_id(asked),
+            source=ORCHESTRATOR_SOURCE,
+            type=ended.type,
+            process_id=self.process.id,
+            causation_id=asked,
+        )
+        return Input(self._offset, self._at_ms, self.process.id, envelope, ended.to_json())
 
     def message(self, message: Message) -> Input:
         """An event that no command asked for, or a signal."""

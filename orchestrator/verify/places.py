@@ -11,12 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from orchestrator.language.blocks import Block, CommandStep, Loop, Named, Parallel, Pivot, Sequence, children_of
+from orchestrator.language.blocks import (
+    Block,
+    CommandStep,
+    Loop,
+    Named,
+    Parallel,
+    Pivot,
+    Returns,
+    Sequence,
+    Subsaga,
+    children_of,
+)
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, When
 from orchestrator.language.saga import Saga
 from orchestrator.language.waiting import Approval, WaitFor
 
-Source = CommandStep | WaitFor | Approval
+Source = CommandStep | Subsaga | WaitFor | Approval
 """Blocks that capture something."""
 
 
@@ -102,6 +113,9 @@ def walk_saga(saga: Saga) -> Iterator[Spot]:
     if saga.cancelled is not None:
         last = _Before((), names(saga.body), past_pivot=False, cancelled=True)
         yield from _walk(saga.cancelled, (), "cancelled", last)
+    if saga.result is not None:
+        at_last = _Before((saga.body,), names(saga.body), past_pivot=_pivots(saga.body), cancelled=False)
+        yield from _walk(saga.result, (), "", at_last)
 
 
 def _walk(block: Block, above: tuple[Block, ...], path: str, before: _Before) -> Iterator[Spot]:
@@ -123,7 +137,7 @@ def _walk(block: Block, above: tuple[Block, ...], path: str, before: _Before) ->
 def titled(block: Block) -> str:
     """How a path names a block."""
     kind = {ForEach: "for_each ", Repeat: "repeat "}.get(type(block), "")
-    return f"{kind}{block.name}" if isinstance(block, Named) else type(block).__name__.lower()
+    return f"{kind}{block.name}" if isinstance(block, Named | Returns) else type(block).__name__.lower()
 
 
 def branch_name(branch: When) -> str:

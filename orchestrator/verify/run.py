@@ -13,6 +13,9 @@ from orchestrator.verify.rules import (
     builder_makes,
     builder_signature,
     captured,
+    child_in_loop,
+    child_known,
+    child_nesting,
     command_handled,
     correlation,
     dead_block,
@@ -44,6 +47,9 @@ RULES: tuple[Rule, ...] = (
     builder_makes.check,
     builder_signature.check,
     captured.check,
+    child_in_loop.check,
+    child_known.check,
+    child_nesting.check,
     command_handled.check,
     correlation.check,
     dead_block.check,
@@ -67,11 +73,21 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def verify_sagas(sagas: Iterable[Saga], handlers: Handlers) -> tuple[Finding, ...]:
-    """Every finding, ordered by file and line. Empty: the sagas may run."""
-    subjects = [Subject(saga) for saga in sagas]
+def verify_sagas(
+    sagas: Iterable[Saga], handlers: Handlers, beside: Iterable[Saga] | None = None
+) -> tuple[Finding, ...]:
+    """Every finding, ordered by file and line. Empty: the sagas may run.
+
+    `beside`: all sagas that run; default: those that are verified.
+    """
+    verified = tuple(sagas)
+    known = verified if beside is None else tuple(beside)
+    children = {(step.child.name, step.child.version) for saga in known for step in saga.children()}
+    subjects = [Subject(saga, known) for saga in verified]
     found = set(saga_unique.check(subjects))
     for subject in subjects:
         broken = {finding for rule in RULES for finding in rule(subject, handlers)}
-        found |= broken or set(check_exploration(subject.saga))
+        found |= broken or set(
+            check_exploration(subject.saga, as_child=(subject.saga.name, subject.saga.version) in children)
+        )
     return tuple(sorted(found))

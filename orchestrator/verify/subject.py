@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from contracts.message import Command, Message
-from orchestrator.language.blocks import Block, CommandStep, Emit
+from orchestrator.engine.plan import PlanError, result_of
+from orchestrator.language.blocks import Block, CommandStep, Emit, Returns, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.location import Location
 from orchestrator.language.saga import Saga
@@ -49,9 +50,10 @@ class Call:
     path: str
 
     @property
-    def step(self) -> CommandStep | Emit | None:
+    def step(self) -> CommandStep | Subsaga | Emit | Returns | None:
         """The step whose message it makes."""
-        return self.spot.block if isinstance(self.spot.block, CommandStep | Emit) else None
+        block = self.spot.block
+        return block if isinstance(block, CommandStep | Subsaga | Emit | Returns) else None
 
     @property
     def own(self) -> str | None:
@@ -65,10 +67,11 @@ class Call:
 
 
 class Subject:
-    """One saga, walked once."""
+    """One saga, walked once. `known`: all sagas that run beside it; None: nothing is known of others."""
 
-    def __init__(self, saga: Saga) -> None:
+    def __init__(self, saga: Saga, known: tuple[Saga, ...] | None = None) -> None:
         self.saga = saga
+        self.known = known
         self.spots = tuple(walk_saga(saga))
         self.calls = tuple(_calls(self.spots))
         self._places = {spot.block.name: spot for spot in self.spots if isinstance(spot.block, Source)}
@@ -97,7 +100,9 @@ class Subject:
         return (spot.block for spot in self.spots if isinstance(spot.block, Source))
 
     def yields(self, source: Source, wanted: object) -> bool:
-        """The step may be answered with that type: a success or a refusal; the wait is for it."""
+        """The step may be answered with that type: a success or a refusal; the child returns it; the wait is for it."""
+        if isinstance(source, Subsaga):
+            return _read_result(source.child) is wanted
         if not isinstance(source, CommandStep):
             return yields_of(source) is wanted
         made = self.command(source)
@@ -105,6 +110,8 @@ class Subject:
 
     def always_yields(self, source: Source, wanted: object) -> bool:
         """If it succeeds, it is with that type."""
+        if isinstance(source, Subsaga):
+            return _read_result(source.child) is wanted
         if not isinstance(source, CommandStep):
             return yields_of(source) is wanted
         made = self.command(source)
@@ -194,6 +201,14 @@ def _read_element(items: Callable[..., Any]) -> type[BaseModel] | SignatureError
         return error
 
 
+def _read_result(child: Saga) -> type[Message] | None:
+    """What a completed child brings home; None also if that cannot be read (its own verification says so)."""
+    try:
+        return result_of(child)
+    except (SignatureError, PlanError):
+        return None
+
+
 def _shared(one: tuple[Block, ...], other: tuple[Block, ...]) -> int:
     """How many blocks two lineages have in common from their beginning."""
     count = 0
@@ -210,9 +225,9 @@ def _calls(spots: tuple[Spot, ...]) -> Iterator[Call]:
         def call(role: Role, function: Callable[..., Any], way: str, spot: Spot = spot) -> Call:
             return Call(spot, role, function, spot.possible, spot.finished, way)
 
-        if isinstance(block, CommandStep | Emit):
+        if isinstance(block, CommandStep | Subsaga | Emit | Returns):
             yield call("builder", block.builder, path)
-        if isinstance(block, CommandStep) and block.undo is not None:
+        if isinstance(block, CommandStep | Subsaga) and block.undo is not None:
             name = getattr(block.undo.builder, "__name__", "?")
             possible = spot.possible | body | {block.name}
             yield Call(spot, "undo", block.undo.builder, possible, spot.finished, f"{path} > undo {name}")

@@ -86,7 +86,9 @@ def _with_unknown(value: Any) -> Any:
     """An undeclared field in every object; what is a whole payload itself is kept as it is."""
     if isinstance(value, dict):
         known = {
-            key: inner if key in ("outcome", "correction", "payload", "form") else _with_unknown(inner)
+            key: inner
+            if key in ("outcome", "correction", "payload", "form", "event", "result")
+            else _with_unknown(inner)
             for key, inner in value.items()
         }
         return {**known, "unheard_of": {"a": 1}}

@@ -11,6 +11,7 @@ from orchestrator.engine.process import encode_process
 from orchestrator.language import Retry, choice, fallback, otherwise, parallel, pivot, sequence, when
 from orchestrator.testkit import Story
 from orchestrator.testkit.lab import Begun, Done, lab_saga, step
+from orchestrator.testkit.lab_children import child, child_saga, pivoted_child
 from orchestrator.testkit.lab_flow import each, pause, predicate, rounds
 
 FOLDER = Path(__file__).parent / "stored_states"
@@ -57,6 +58,24 @@ def _flow_undoing() -> Story:
     return _flow_forward().refuses("ship[2].f").undoes("ship[1].g")
 
 
+CHILD_PREFIX = "v3"
+CHILD_SAGA = lab_saga(sequence(child("ship", child_saga()), step("b"), child("sure", pivoted_child(), undo=True)))
+"""A child that is a parent."""
+
+
+def child_stories() -> dict[str, Story]:
+    return {"child-forward": _child_forward(), "child-undoing": _child_undoing()}
+
+
+def _child_forward() -> Story:
+    story = Story(CHILD_SAGA).is_started(Begun(job_id="j1")).sends("ship")
+    return story.child_ends("ship", result=Done(job_id="j1", step="ship", mark="m")).sends("b")
+
+
+def _child_undoing() -> Story:
+    return _child_forward().succeeds("b").sends("sure").is_called_off().calls_off("sure")
+
+
 def stories() -> dict[str, Story]:
     """Processes in the middle of things, by name."""
     return {"forward": _forward(), "undoing": _undoing()}
@@ -74,6 +93,7 @@ def _undoing() -> Story:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     states = {f"{PREFIX}-{name}": story for name, story in stories().items()}
+    states |= {f"{CHILD_PREFIX}-{name}": story for name, story in child_stories().items()}
     states |= {f"{FLOW_PREFIX}-{name}": story for name, story in flow_stories().items()}
     for name, story in states.items():
         path = FOLDER / f"{name}.b64"

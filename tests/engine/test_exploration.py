@@ -53,6 +53,7 @@ def test_the_grammar_makes_every_block_at_every_depth() -> None:
     texts = [describe(random_saga(Random(seed)).body) for seed in range(SEEDS)]
     blocks = ("parallel(", "sequence(", "PIVOT", "emit", "!", "~", "parallel()", "parallel(sequence(parallel(")
     flow = ("choice(", "otherwise", "for_each", "repeat", "fallback(", "sleep", "odd")
+    flow += ("child kid", "kid1?", "kid1!")
     nested = ("fallback(parallel(", "parallel(fallback(", "fallback(fallback(", "fallback(for_each")
     for sign in blocks + flow + nested:
         assert any(sign in text for text in texts), sign

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from orchestrator.engine.fingerprint import fingerprint
 from orchestrator.sagas import all_sagas
+from orchestrator.testkit.lab import lab_saga
+from orchestrator.testkit.lab_children import child, child_saga
 from tests.gates.repository import ROOT
 
 SOURCE = '''
@@ -212,3 +216,17 @@ def test_it_is_the_same_in_every_process() -> None:
         for seed in ("0", "1", "77")
     }
     assert found == {fingerprint(all_sagas()[0])}
+
+
+def test_a_parent_is_as_its_childs_name_and_version_say_and_no_more() -> None:
+    """What the child does is in the fingerprint of the child, whose version the parent names."""
+    one = lab_saga(child("ship", child_saga()))
+    assert fingerprint(one) == fingerprint(lab_saga(child("ship", child_saga(deadline=timedelta(hours=1)))))
+    others = (
+        lab_saga(child("ship", dataclasses.replace(child_saga(), version=2))),
+        lab_saga(child("ship", child_saga(name="lab-other"))),
+        lab_saga(child("ship", child_saga(), undo=True)),
+        lab_saga(child("ship", child_saga(), irreversible=True)),
+    )
+    assert len({fingerprint(saga) for saga in (one, *others)}) == 5
+    assert fingerprint(child_saga()) != fingerprint(child_saga(returns=False))

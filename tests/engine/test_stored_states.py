@@ -8,12 +8,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contracts.process import ChildEnded
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.process import Process, decode_process, encode_process
 from orchestrator.testkit.inbox import Inbox
 from orchestrator.testkit.lab import Done, Reverted
-from tests.engine.store_states import FLOW_PREFIX, FLOW_SAGA, FOLDER, SAGA, flow_stories, stories
+from tests.engine.store_states import (
+    CHILD_PREFIX,
+    CHILD_SAGA,
+    FLOW_PREFIX,
+    FLOW_SAGA,
+    FOLDER,
+    SAGA,
+    child_stories,
+    flow_stories,
+    stories,
+)
 
 BLOBS = sorted(FOLDER.glob("*.b64"))
 
@@ -70,6 +81,31 @@ def test_an_undoing_process_with_loops_and_alternatives_comes_to_its_end() -> No
             assert decision.result == "applied" and decision.process is not None, path
             process = decision.process
     assert (process.phase, process.timers, process.awaited()) == ("compensated", {}, ())
+
+
+def test_there_are_stored_states_of_parents_and_children() -> None:
+    found = [path.stem for path in BLOBS if path.stem.startswith(f"{CHILD_PREFIX}-child-")]
+    assert found == sorted(f"{CHILD_PREFIX}-{name}" for name in child_stories())
+
+
+def test_an_undoing_child_that_is_a_parent_comes_to_its_end() -> None:
+    process = load(FOLDER / f"{CHILD_PREFIX}-child-undoing.b64")
+    book, inbox = SagaBook([CHILD_SAGA]), Inbox("lab:j1", "lab", 1)
+    inbox.now_ms = process.updated_at_ms
+    sure = ChildEnded(process_id="lab:j1", child="lab-sure:j1-sure", phase="completed")
+    ship = ChildEnded(process_id="lab:j1", child="lab-child:j1-ship", phase="compensated")
+    items = [
+        inbox.from_child(sure, "lab:j1/sure/1"),  # past its pivot when it was called off
+        inbox.answer(Reverted(job_id="j1", step="sure"), "lab:j1/sure/undo/1"),
+        inbox.answer(Reverted(job_id="j1", step="b"), "lab:j1/b/undo/1"),
+        inbox.from_child(ship, "lab:j1/ship/undo/1"),
+    ]
+    for item in items:
+        decision = decide(book, process, item)
+        assert decision.result == "applied" and decision.process is not None
+        process = decision.process
+    assert (process.phase, process.timers, process.awaited()) == ("cancelled", {}, ())
+    assert process.parent is not None and process.parent.process == "parent:p1" and not process.may_expire
 
 
 def test_fields_that_are_not_known_yet_are_skipped_and_missing_ones_have_their_defaults() -> None:

@@ -25,10 +25,12 @@ from orchestrator.language import (
     wait_for,
     when,
 )
-from orchestrator.language.draw import draw_mermaid, duration_text
+from orchestrator.language.draw import Label, draw_mermaid, duration_text, label_of
 from orchestrator.language.draw_svg import WIDTH_MIN, draw_svg
 from orchestrator.sagas import all_sagas
 from orchestrator.sagas.order_fulfilment import ORDER_FULFILMENT
+from orchestrator.testkit import lab_children
+from orchestrator.testkit.lab import lab_saga
 from tests.verify.planted import saga
 from tests.verify.steps import (
     cancelled,
@@ -159,3 +161,19 @@ def test_a_large_saga_makes_the_picture_wider() -> None:
 
 def test_the_start_is_named() -> None:
     assert OrderPlaced.__name__ in texts(draw_svg(ORDER_FULFILMENT))
+
+
+def test_a_subsaga_says_whose_process_it_is_and_how_it_is_undone() -> None:
+    by_itself, by_command = (
+        lab_children.child("ship", lab_children.child_saga()),
+        lab_children.child("sure", lab_children.pivoted_child(), undo=True),
+    )
+    stays = lab_children.child("stay", lab_children.pivoted_child(), irreversible=True)
+    assert label_of(by_itself) == Label("ship", "process of lab-child", "lab-child undoes itself")
+    assert label_of(by_command) == Label("sure", "process of lab-sure", "revert: Revert")
+    assert label_of(stays) == Label("stay", "process of lab-sure, irreversible")
+    drawn = lab_saga(sequence(by_itself, by_command))
+    for drawing in (draw_mermaid(drawn), draw_svg(drawn)):
+        assert "process of lab-child" in drawing and "lab-child undoes itself" in drawing
+    for drawing in (draw_mermaid(lab_children.child_saga()), draw_svg(lab_children.child_saga())):
+        assert "completed, returns Done" in drawing

@@ -2,7 +2,8 @@
 
 A step's undo is finished when all its jobs are. A late success opens one more job, whatever phase the process is in.
 A job that fails is tried again under a new id (undoing is idempotent over the ids that it covers, see
-docs/protocol.md), as often as its policy says; then a person decides.
+docs/protocol.md), as often as its policy says; then a person decides. A child without an `undo=` of its own undoes
+itself: it is asked once, and answers when it has ended, however long that takes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import msgspec
 
 from contracts.ids import command_id, undo_id
 from contracts.message import Command
+from contracts.process import UndoChild
 from orchestrator.engine.building import BuilderFailed, build
+from orchestrator.engine.children import tell_child
 from orchestrator.engine.effects import Effect, EffectTooLarge, command_effect
 from orchestrator.engine.plan import Node
 from orchestrator.engine.process import PERHAPS, Outcome, StepState, StoredRecord, UndoJob, UndoStatus
 from orchestrator.engine.turn import Turn
-from orchestrator.language.blocks import CommandStep, Undo
+from orchestrator.language.blocks import CommandStep, Subsaga, Undo
 
 OPEN: frozenset[UndoStatus] = frozenset(("awaited", "backoff", "stuck"))
 IRREVERSIBLE_PERHAPS = "perhaps-done-irreversible"
@@ -25,21 +28,31 @@ DONE_BY_HAND = "done-by-hand"
 """A person gave the outcome of a step that was never sent: no command id names what is to be undone."""
 
 
+def by_child(node: Node) -> bool:
+    """The step is a child that undoes itself."""
+    block = _block(node)
+    return isinstance(block, Subsaga) and block.undo is None and not block.irreversible
+
+
+def _has_undo(node: Node) -> bool:
+    return _block(node).undo is not None or by_child(node)
+
+
 def begin(turn: Turn, node: Node) -> None:
     """The step has settled and is to be undone: whatever it did or perhaps did, and no job covers yet."""
     state, block = turn.step(node), _block(node)
     covered = {identity for job in state.undos for identity in job.covers}
     covers = tuple(identity for identity in _effective(turn, node, state) if identity not in covered)
-    if block.undo is None and covers and any(attempt.state in PERHAPS for attempt in state.tries):
+    if not _has_undo(node) and covers and any(attempt.state in PERHAPS for attempt in state.tries):
         turn.block(node.key, IRREVERSIBLE_PERHAPS)
         return
-    if block.undo is None and covers and not block.irreversible:
+    if not _has_undo(node) and covers and not block.irreversible:
         _leave_to_person(turn, node, covers, SURPLUS_WITHOUT_UNDO)  # an alternative past the pivot was given up
-    elif block.undo is None and covers:
+    elif not _has_undo(node) and covers:
         turn.note(f"{node.key} is irreversible: it stays done")
     elif covers:
         open_job(turn, node, covers, state.outcome)
-    elif block.undo is not None and state.status == "skipped" and state.outcome is not None and not state.tries:
+    elif _has_undo(node) and state.status == "skipped" and state.outcome is not None and not state.tries:
         _leave_to_person(turn, node, (), DONE_BY_HAND)
     close_if_finished(turn, node)
 
@@ -69,9 +82,9 @@ def undo_other_tries(turn: Turn, node: Node, outcome: Outcome) -> None:
 
 def late_success(turn: Turn, node: Node, outcome: Outcome) -> None:
     """A success of a try whose step was settled by another try, or given up."""
-    state, block = turn.step(node), _block(node)
+    state = turn.step(node)
     identity = command_id(turn.before.id, node.key, outcome.try_number)
-    if block.undo is None:
+    if not _has_undo(node):
         _late_success_without_undo(turn, node, outcome, identity)
         return
     for place, job in enumerate(state.undos):
@@ -112,6 +125,9 @@ def open_job(turn: Turn, node: Node, covers: tuple[str, ...], outcome: Outcome |
 
 
 def _build_and_send(turn: Turn, node: Node, place: int) -> None:
+    if by_child(node):
+        _ask_child(turn, node, place)
+        return
     undo, own = _undo(node), {node.key: turn.step(node).undos[place].outcome}
     try:
         made = build(undo.builder, _makes(node), node.undo_slots, turn.captured(node, own))
@@ -120,10 +136,25 @@ def _build_and_send(turn: Turn, node: Node, place: int) -> None:
         turn.block(f"{node.key}/undo", str(error))
 
 
+def _next_number(turn: Turn, node: Node) -> int:
+    return 1 + max((n for job in turn.step(node).undos for n in job.numbers), default=0)
+
+
+def _ask_child(turn: Turn, node: Node, place: int) -> None:
+    """No timer is set: the log loses nothing, and the child ends or is stuck itself."""
+    job, number = turn.step(node).undos[place], _next_number(turn, node)
+    identity = undo_id(turn.before.id, node.key, number)
+    effect = tell_child(turn, node, UndoChild, id=identity, undoes=job.covers)
+    numbers, record = (*job.numbers, number), StoredRecord.of(effect.record)
+    sent = msgspec.structs.replace(
+        job, numbers=numbers, status="awaited", sent_at_ms=turn.now_ms, record=record, outcome=None
+    )
+    _replace(turn, node, place, sent)
+
+
 def _send(turn: Turn, node: Node, place: int, key: str, data: bytes) -> None:
     """A new attempt under a new id. Raises EffectTooLarge."""
-    undo, job = _undo(node), turn.step(node).undos[place]
-    number = 1 + max((n for other in turn.step(node).undos for n in other.numbers), default=0)
+    undo, job, number = _undo(node), turn.step(node).undos[place], _next_number(turn, node)
     patience_ms = round(undo.patience.total_seconds() * 1000)
     effect = command_effect(
         _makes(node),
@@ -134,7 +165,7 @@ def _send(turn: Turn, node: Node, place: int, key: str, data: bytes) -> None:
         now_ms=turn.now_ms,
         deadline_ms=turn.now_ms + patience_ms,
         try_number=number,
-        undoes=job.covers,
+        undoes=() if isinstance(_block(node), Subsaga) else job.covers,  # no participant knows a child's start
         traceparent=turn.before.start.traceparent,
         causation=turn.item.envelope.id,
     )
@@ -195,10 +226,10 @@ def on_success(turn: Turn, node: Node, place: int) -> None:
 
 def on_failure(turn: Turn, node: Node, place: int, retryable: bool, why: str) -> None:
     """The last attempt has failed, or was refused."""
-    undo, job = _undo(node), turn.step(node).undos[place]
+    undo, job = _block(node).undo, turn.step(node).undos[place]
     assert job.status == "awaited", "answers.py lets no other failure through"
     _stop_timers(turn, node, job)
-    if retryable and job.attempts < undo.retry.attempts:
+    if retryable and undo is not None and job.attempts < undo.retry.attempts:
         delay_ms = undo.retry.delay_ms(job.attempts)
         turn.note(f"the undo of {node.key} failed: {why}; again in {delay_ms} ms")
         waiting = msgspec.structs.replace(job, status="backoff", attempts=job.attempts + 1)
@@ -211,7 +242,7 @@ def on_failure(turn: Turn, node: Node, place: int, retryable: bool, why: str) ->
 def retry_stuck(turn: Turn, node: Node) -> bool:
     """An operator wants every stuck undo of the step tried again. False: there is nothing that can be tried."""
     tryable = [job.status == "stuck" and bool(job.covers) for job in turn.step(node).undos]
-    if _block(node).undo is None or not any(tryable):
+    if not _has_undo(node) or not any(tryable):
         return False
     turn.unblock(f"{node.key}/undo")
     for place, job in enumerate(turn.step(node).undos):
@@ -244,7 +275,7 @@ def has_open_job(state: StepState) -> bool:
 def _attempt_again(turn: Turn, node: Node, place: int) -> None:
     """The payload as it was under a new id; if none could be built before, it is built now."""
     record = turn.step(node).undos[place].record
-    if record is None:
+    if record is None or by_child(node):
         _build_and_send(turn, node, place)
         return
     try:
@@ -281,8 +312,8 @@ def _replace(turn: Turn, node: Node, place: int, job: UndoJob) -> None:
     turn.change(node, undos=tuple(jobs))
 
 
-def _block(node: Node) -> CommandStep:
-    assert isinstance(node.block, CommandStep)
+def _block(node: Node) -> CommandStep | Subsaga:
+    assert isinstance(node.block, CommandStep | Subsaga)
     return node.block
 
 

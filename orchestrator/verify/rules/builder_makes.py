@@ -1,5 +1,5 @@
-"""`builder-makes`: a command step and an undo make a command, an emit makes an event, a predicate a bool, and
-`sleep_until` a datetime."""
+"""`builder-makes`: a command step and an undo make a command, an emit and `returns` an event, a subsaga the event that
+starts its child, a predicate a bool, and `sleep_until` a datetime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from contracts.message import Command, Event, Message
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Returns, Subsaga
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Call, Role, Subject
@@ -37,11 +37,17 @@ def _returns(subject: Subject, call: Call, wanted: type) -> Iterator[Finding]:
 
 def _makes(subject: Subject, call: Call) -> Iterator[Finding]:
     made = subject.makes(call.builder)
-    wanted: type[Message] = Command if isinstance(call.step, CommandStep) else Event
+    if isinstance(call.step, Subsaga) and call.role == "builder":
+        starts = call.step.child.starts_on
+        if made is not None and made is not starts:
+            message = f"{call.name} makes {made.__name__}, but {call.step.child.name} starts on {starts.__name__}"
+            yield subject.at_builder(RULE, call, message, f"write def {call.name}(...) -> {starts.__name__}")
+        return
+    wanted: type[Message] = Command if isinstance(call.step, CommandStep) or call.role == "undo" else Event
     if made is not None and not issubclass(made, wanted):
         kind, block = ("command", "an undo" if call.role == "undo" else "command(...)")
         if wanted is Event:
-            kind, block = "event", "emit(...)"
+            kind, block = "event", "returns=" if isinstance(call.step, Returns) else "emit(...)"
         yield subject.at_builder(
             RULE,
             call,

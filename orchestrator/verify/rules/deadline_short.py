@@ -2,7 +2,8 @@
 
 The longest path before the pivot: patience and back-offs of each step, sleeps, limits of waits; the longest of parallel
 blocks and branches; all alternatives of a fallback; a loop as often as its bound allows, less what runs at once. A
-shorter deadline cuts off what the author allows elsewhere. What `sleep_until` waits for is not known here.
+shorter deadline cuts off what the author allows elsewhere. A child takes as long as its own deadline, or else its own
+limits, allow. What `sleep_until` waits for is not known here.
 
 Back-offs that alone reach the deadline are reported by `retry-never-happens`, and not once more here.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
 
-from orchestrator.language.blocks import Block, CommandStep, Parallel, Pivot, Sequence, children_of
+from orchestrator.language.blocks import Block, CommandStep, Parallel, Pivot, Sequence, Subsaga, children_of
 from orchestrator.language.flow import Choice, ForEach, Repeat, Sleep
 from orchestrator.language.waiting import Approval, WaitFor
 from orchestrator.verify.finding import Finding
@@ -52,10 +53,13 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         yield subject.at(RULE, saga.location, message, fix, " > ".join(longest.path))
 
 
-def longest_path(block: Block) -> Longest:
-    """The most time that a block may take by its own limits, up to a pivot in it."""
+def longest_path(block: Block, *, to_pivot: bool = True) -> Longest:
+    """The most time that a block may take by its own limits, up to a pivot in it or all of it."""
     if isinstance(block, CommandStep):
         time = block.patience + back_off(block.retry)
+        return Longest(time, (f"{block.name} ({time})",))
+    if isinstance(block, Subsaga):
+        time = block.child.deadline or longest_path(block.child.body, to_pivot=False).time
         return Longest(time, (f"{block.name} ({time})",))
     if isinstance(block, Sleep):
         return NOTHING if block.duration is None else Longest(block.duration, (f"{block.name} ({block.duration})",))
@@ -63,13 +67,14 @@ def longest_path(block: Block) -> Longest:
         return Longest(block.limit, (f"{block.name} ({block.limit})",))
     if isinstance(block, ForEach | Repeat):
         times = ceil(block.bound / block.concurrency) if isinstance(block, ForEach) else block.bound
-        inside = longest_path(block.body)
+        inside = longest_path(block.body, to_pivot=to_pivot)
         return Longest(inside.time * times, (f"{block.name} ({times} times {inside.time})",))
     if isinstance(block, Parallel | Choice):
-        return max((longest_path(child) for child in children_of(block)), key=lambda one: one.time, default=NOTHING)
+        inside_each = (longest_path(child, to_pivot=to_pivot) for child in children_of(block))
+        return max(inside_each, key=lambda one: one.time, default=NOTHING)
     total = NOTHING
     for child in children_of(block):
-        if isinstance(child, Pivot) and isinstance(block, Sequence):
+        if to_pivot and isinstance(child, Pivot) and isinstance(block, Sequence):
             break
-        total += longest_path(child)
+        total += longest_path(child, to_pivot=to_pivot)
     return total

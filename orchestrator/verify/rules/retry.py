@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Subsaga
 from orchestrator.language.policies import Retry
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
@@ -19,6 +19,9 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         if isinstance(spot.block, CommandStep):
             yield from _foreign_refusals(subject, spot, spot.block)
             yield from _past_deadline(subject, spot, spot.block)
+        if isinstance(spot.block, CommandStep | Subsaga) and spot.block.undo is not None and spot.block.undo.retry.on:
+            message = f"the undo of {spot.block.name} is retried on a refusal, but undos cannot be refused"
+            yield subject.at_block(RULE, spot, message, "drop on= from the undo's Retry")
 
 
 def _foreign_refusals(subject: Subject, spot: Spot, step: CommandStep) -> Iterator[Finding]:
@@ -32,9 +35,6 @@ def _foreign_refusals(subject: Subject, spot: Spot, step: CommandStep) -> Iterat
     elif step.retry.on and step.retry.attempts == 1:
         message = f"{step.name} is retried on a refusal, but has one attempt in all"
         yield subject.at_block(RULE, spot, message, "raise attempts, or drop on=")
-    if step.undo is not None and step.undo.retry.on:
-        message = f"the undo of {step.name} is retried on a refusal, but undos cannot be refused"
-        yield subject.at_block(RULE, spot, message, "drop on= from the undo's Retry")
 
 
 def _past_deadline(subject: Subject, spot: Spot, step: CommandStep) -> Iterator[Finding]:

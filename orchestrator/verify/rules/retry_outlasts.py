@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.language.blocks import CommandStep, Undo
+from orchestrator.language.blocks import CommandStep, Subsaga, Undo
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.rules.retry import back_off
@@ -20,9 +20,9 @@ RULE = "retry-outlasts-patience"
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for spot in subject.spots:
         step = spot.block
-        if not isinstance(step, CommandStep):
+        if not isinstance(step, CommandStep | Subsaga):
             continue
-        policies: list[tuple[str, CommandStep | Undo]] = [(step.name, step)]
+        policies: list[tuple[str, CommandStep | Undo]] = [(step.name, step)] if isinstance(step, CommandStep) else []
         if step.undo is not None:
             policies.append((f"the undo of {step.name}", step.undo))
         for name, policy in policies:

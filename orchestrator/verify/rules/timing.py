@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import CommandStep, Subsaga
 from orchestrator.language.flow import Sleep
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
@@ -32,9 +32,9 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         if isinstance(spot.block, CommandStep):
             step = spot.block
             yield from _check(subject, spot, step.name, step.timeout, step.patience)
-            if step.undo is not None:
-                name = f"the undo of {step.name}"
-                yield from _check(subject, spot, name, step.undo.timeout, step.undo.patience)
+        if isinstance(spot.block, CommandStep | Subsaga) and spot.block.undo is not None:
+            undo = spot.block.undo
+            yield from _check(subject, spot, f"the undo of {spot.block.name}", undo.timeout, undo.patience)
 
 
 def _check(subject: Subject, spot: Spot, name: str, timeout: timedelta, patience: timedelta) -> Iterator[Finding]:

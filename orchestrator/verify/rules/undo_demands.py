@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from orchestrator.language.blocks import Subsaga
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Subject
@@ -13,8 +14,8 @@ RULE = "undo-demands-own-outcome"
 
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for call in subject.calls:
-        if call.role != "undo":
-            continue
+        if call.role != "undo" or isinstance(call.step, Subsaga):
+            continue  # a child is never perhaps done: it is undone when it has completed, with what it returned
         for parameter in subject.parameters(call):
             own = call.own in subject.producers(parameter.wants, parameter.source)
             known = subject.takes_start(parameter) or subject.element_loop(call, parameter) is not None
