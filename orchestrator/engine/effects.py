@@ -121,6 +121,23 @@ def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: 
     return _effect(event.topic, key, event.to_json(), envelope)
 
 
+def inbox_effect(
+    message: Event, target: str, *, id: str, now_ms: int, causation: str, traceparent: str | None = None
+) -> Effect:
+    """An input of another process (`target`), on the shard of that process."""
+    envelope = Envelope(
+        id=id,
+        source=ORCHESTRATOR_SOURCE,
+        type=message.type,
+        time=time_text(now_ms),
+        causation_id=causation,
+        traceparent=None if traceparent is None else child_traceparent(traceparent, id),
+    )
+    shard = partition_of(target, SHARDS)
+    record = OutgoingRecord(INBOX, target.encode(), message.to_json(), encode_headers(envelope), shard)
+    return Effect(record, id, message.type)
+
+
 def _effect(topic: str, key: str, data: bytes, envelope: Envelope) -> Effect:
     record = OutgoingRecord(topic, key.encode(), data, encode_headers(envelope))
     if len(data) > LARGE_BYTES:

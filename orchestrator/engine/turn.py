@@ -41,6 +41,7 @@ class Turn:
         self.deadline_passed = process.deadline_passed
         self.early = process.early
         self.seen = process.seen
+        self.permits = process.permits
         self.starting = False
         """The input is the one that starts the process."""
         self.queue: deque[tuple[Move, Node]] = deque()

@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts.message import Event
 from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.limits import Limit, limits_of
 from orchestrator.language.location import Location
 from orchestrator.language.waiting import WaitFor
 
@@ -40,6 +41,8 @@ class Saga:
         cancelled: What it does last, after everything was undone.
         cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
+        limit: How many processes may run at once (`Concurrency`) or begin in a time (`Rate`). One that waits has been
+            started and recorded, and its body begins with its permits.
 
     Raises:
         SagaError: a malformed name or version, or two steps of one name.
@@ -53,6 +56,7 @@ class Saga:
     cancelled: Block | None = None
     cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
+    limit: Limit | tuple[Limit, ...] | None = None
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class Saga:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
         if self.cancelled_by is not None and self.cancelled_by[0] is self.starts_on:
             raise SagaError(f"saga {self.name}: what starts it cannot call it off")
+        limits_of(self.limit)
         seen: set[str] = set()
         for step in self.blocks():
             if not isinstance(step, Named):
@@ -77,6 +82,10 @@ class Saga:
                 raise SagaError(f"saga {self.name}: {step.name} waits for what starts it")
             if isinstance(step, WaitFor) and self.cancelled_by is not None and step.wants is self.cancelled_by[0]:
                 raise SagaError(f"saga {self.name}: {step.name} waits for what calls the process off")
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return limits_of(self.limit)
 
     def steps(self) -> Iterator[CommandStep | Emit]:
         """All steps, in the order they are written, those of `cancelled` last."""
