@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from contracts.envelope import Envelope, encode_headers, format_time
+from contracts.envelope import Envelope, decode_headers, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE
 from contracts.message import Message
 from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
-from contracts.record import IncomingRecord
+from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
 from orchestrator.language.waiting import Signal
@@ -89,6 +89,10 @@ class Inbox:
     def foreign(self, envelope: Envelope, data: bytes) -> Input:
         """Anything else that the router may have put there."""
         return self._append(envelope, data)
+
+    def published(self, record: OutgoingRecord) -> Input:
+        """What another process, such as a limiter, has published to this one."""
+        return self._append(decode_headers(record.headers), record.value)
 
     def again(self, item: Input) -> Input:
         """The same message, delivered once more: a later record with the same bytes."""

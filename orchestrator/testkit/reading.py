@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contracts.envelope import Envelope, decode_headers
+from contracts.limits import PermitReleased, PermitRequested
 from contracts.message import Message
 from contracts.process import (
     ApprovalEscalated,
@@ -20,9 +21,10 @@ from contracts.process import (
 )
 from contracts.record import OutgoingRecord
 from contracts.topics import ORCHESTRATOR_DEAD_LETTERS
+from orchestrator.engine.permits import address_of
 from orchestrator.engine.plan import Plan
 
-SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter"]
+SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter", "permit"]
 LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
     event.type: event
     for event in (
@@ -39,7 +41,8 @@ LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One published record. `step`: the step or emit that it belongs to; of a lifecycle event, what it announces.
+    """One published record. `step`: the step or emit that it belongs to; of a lifecycle event, what it announces;
+    of a request for a permit or its release, the address.
 
     `number` counts tries of a command and attempts of an undo; it is 0 otherwise. `again`: the same bytes as before.
     """
@@ -76,6 +79,9 @@ def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: boo
         return Sent("lifecycle", "approval-escalated", 0, envelope, ApprovalEscalated, record, again)
     if record.topic == ORCHESTRATOR_DEAD_LETTERS:
         return Sent("dead-letter", "", 0, envelope, Message, record, again)
+    if envelope.type in (PermitRequested.type, PermitReleased.type):
+        permit = PermitRequested if envelope.type == PermitRequested.type else PermitReleased
+        return Sent("permit", address_of(envelope.id), 0, envelope, permit, record, again)
     path = envelope.id.removeprefix(f"{process_id}/")
     name, *rest = path.split("/")
     node = plan.find(name)
