@@ -15,7 +15,7 @@ class PermitRequested(Event, type="orchestrator.permit-requested.v1"):
     """To a limiter. The numbers are those of the definition that the process runs by.
 
     A rate has `period_ms` and `burst`: `count` permits a period, `burst` at once. A concurrency has `lease_ms`: what
-    was granted is free again after so long, unless the same request comes again.
+    was granted is free again after so long, unless the same request comes again; as a `renewal`, which is not answered.
     """
 
     process_id: Text
@@ -24,6 +24,7 @@ class PermitRequested(Event, type="orchestrator.permit-requested.v1"):
     period_ms: int | None = Field(default=None, ge=1, strict=True)
     burst: int | None = Field(default=None, ge=1, strict=True)
     lease_ms: int | None = Field(default=None, ge=1, strict=True)
+    renewal: bool = False
 
 
 class PermitReleased(Event, type="orchestrator.permit-released.v1"):

@@ -82,7 +82,9 @@ def _requested(before: Process | None, item: Input, asked: PermitRequested) -> D
     work = _Work.of(process, item)
     work.count = asked.count
     if asked.request in work.leases:
-        work.grant(asked.request, asked.lease_ms)  # it is renewed; or the grant was not heard
+        work.lease(asked.request, asked.lease_ms)
+        if not asked.renewal:
+            work.answers.append((asked.request, None))  # the grant may have been lost
     elif contains(work.waiting, asked.request):
         return Decision(before, "ignored", "duplicate")
     else:
@@ -222,13 +224,13 @@ class _Work:
         while self.waiting and len(self.leases) < self.count:
             request, lease_ms = first(self.waiting)
             self.waiting = left(self.waiting, request)
-            self.grant(request, lease_ms)
+            self.lease(request, lease_ms)
+            self.answers.append((request, None))
 
-    def grant(self, request: str, lease_ms: int) -> None:
+    def lease(self, request: str, lease_ms: int) -> None:
         until_ms = self.now_ms + lease_ms
         self.leases[request] = until_ms
         self.timer_ms = until_ms if self.timer_ms is None else min(self.timer_ms, until_ms)
-        self.answers.append((request, None))
 
     def expire(self) -> None:
         """Leases that have ended are free; the timer is set to the one that ends next."""

@@ -43,12 +43,17 @@ def hear(turn: Turn) -> Reason | None:
 
 
 def _find(turn: Turn, request: str) -> tuple[str, Permit | None]:
-    """The address that has made the request, and what it has; None: it does not know the request."""
+    """The address that has made the request, and what it has; None: it does not know the request. A slot of a rate is
+    as good for whichever request of the same try asked for it: the one before may have been answered late."""
     if request.count("/") < 4 or not request.startswith(f"{turn.before.id}/"):
         return "", None
     address = address_of(request)
     permit = turn.permits.get(address)
-    known = permit is not None and (permit.request == request or any(request == held for _, held in permit.held))
+    if permit is None:
+        return address, None
+    same_try = permit.request.rpartition("/")[0] == request.rpartition("/")[0]
+    is_rate = permit.limiter.startswith(limiter_id("rate", ""))
+    known = permit.request == request or (same_try and is_rate) or any(request == held for _, held in permit.held)
     return address, permit if known else None
 
 
@@ -56,7 +61,7 @@ def _granted(turn: Turn, granted: PermitGranted) -> Reason | None:
     address, permit = _find(turn, granted.request)
     if permit is None:
         return _not_needed(turn, granted)
-    if permit.request != granted.request or permit.state not in OPEN:
+    if permit.limiter != granted.limiter or permit.state not in OPEN:
         return "duplicate"
     wanted = wanted_at(turn, address)[permit.stage]
     if wanted.kind == "concurrency":
@@ -97,6 +102,9 @@ def on_timer(turn: Turn, address: str) -> None:
     """The answer is overdue, the time of a slot has come, or leases are half over."""
     turn.clear_timer(f"{address}/{PERMIT_TIMER}")
     permit = turn.permits[address]
+    if permit.state == "held" and turn.stuck:
+        turn.note(f"what waits for a person holds its place at {permit.limiter} no longer")
+        return
     if permit.held and turn.now_ms >= renewal_ms(turn, address, permit):
         permit = renewed(turn, address, permit)
     if permit.state in OPEN:
@@ -111,8 +119,9 @@ def on_timer(turn: Turn, address: str) -> None:
 
 def _use(turn: Turn, address: str, wanted: Wanted, permit: Permit) -> None:
     """The time of a slot has come, or passed."""
-    if turn.now_ms - permit.due_ms > wanted.valid_ms(permit.late):
-        turn.note(f"{address}: its time at {wanted.name} passed {turn.now_ms - permit.due_ms} ms ago; it asks anew")
+    late_ms = turn.now_ms - permit.due_ms
+    if not wanted.is_valid(late_ms, permit.late):
+        turn.note(f"{address}: its time at {wanted.name} passed {late_ms} ms ago; it asks anew")
         ask(turn, address, msgspec.structs.replace(permit, late=permit.late + 1))
     else:
         _advance(turn, address, wanted, permit)

@@ -8,11 +8,12 @@ What is answered is in `permit_inputs.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
 from contracts.limits import PermitReleased, PermitRequested
-from orchestrator.engine.effects import inbox_effect
+from orchestrator.engine.effects import Effect, inbox_effect
 from orchestrator.engine.limiter import interval_of_us, limiter_id
 from orchestrator.engine.process import Permit
 from orchestrator.engine.turn import Turn
@@ -26,14 +27,14 @@ ASK_AGAIN_MS = 5 * 60 * 1000
 """A request without an answer is repeated after so long: an engine that knew no limits may have ignored it."""
 LEASE_MARGIN_MS = 5 * 60 * 1000
 """A step's lease is its patience and this: for the way of the messages, and for the wait for a rate behind it."""
-SAGA_LEASE_MS = 60 * 60 * 1000
-"""Of a whole process; renewed at half time, for as long as it runs."""
+SAGA_LEASE_MS = 12 * 60 * 60 * 1000
+"""Of a whole process; renewed at half time, for as long as it runs and is not stuck."""
 SLOT_VALID_MS = 2_000
 """A slot of a rate that is used later is thrown away, and another asked for: after an outage all would be used at once.
 (At a rate that is slower, the interval between two slots.)"""
-LATE_MAX = 10
-"""With each slot that came too late the next is valid twice as long, so often at most: a system that is always late
-goes on all the same."""
+LATE_MAX = 6
+"""With each slot that came too late the next is valid twice as long; after so many, one is used whenever it comes: a
+system that is always late goes on all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,12 @@ class Wanted:
     def limiter(self) -> str:
         return limiter_id(self.kind, self.name)
 
-    def valid_ms(self, late: int) -> int:
-        """How long after its time a slot may be used."""
+    def is_valid(self, by_ms: int, late: int) -> bool:
+        """Whether a slot may be used so long after its time, if `late` before it were not."""
         assert isinstance(self.limit, Rate)
         period_ms = round(self.limit.period.total_seconds() * 1000)
         interval_ms = interval_of_us(self.limit.count, period_ms) // 1_000
-        return max(SLOT_VALID_MS, interval_ms) << min(late, LATE_MAX)
+        return late >= LATE_MAX or by_ms <= max(SLOT_VALID_MS, interval_ms) << late
 
 
 def wanted_at(turn: Turn, address: str) -> tuple[Wanted, ...]:
@@ -90,7 +91,7 @@ def ask(turn: Turn, address: str, before: Permit | None = None) -> None:
         held=held,
     )
     turn.note(f"{_named(address)} asks for a permit of {wanted.name} ({wanted.kind})")
-    _request(turn, address, wanted, permit.request, again=False)
+    turn.send(_request(turn, address, wanted, permit.request))
     wait(turn, address, permit, turn.now_ms + ASK_AGAIN_MS)
 
 
@@ -109,34 +110,35 @@ def address_of(request: str) -> str:
 def ask_again(turn: Turn, address: str, permit: Permit) -> None:
     """The same request once more: the limiter knows it, or has lost or deferred it."""
     wanted = wanted_at(turn, address)[permit.stage]
-    _request(turn, address, wanted, permit.request, again=True)
+    turn.send(_request(turn, address, wanted, permit.request, again="again"))
     wait(turn, address, msgspec.structs.replace(permit, state="asked"), turn.now_ms + ASK_AGAIN_MS)
 
 
-def _request(turn: Turn, address: str, wanted: Wanted, request: str, *, again: bool) -> None:
+def _request(
+    turn: Turn, address: str, wanted: Wanted, request: str, again: Literal["", "again", "renewal"] = ""
+) -> Effect:
     limit = wanted.limit
-    if isinstance(limit, Rate):
-        period_ms = round(limit.period.total_seconds() * 1000)
-        asked = PermitRequested(
-            process_id=wanted.limiter, request=request, count=limit.count, period_ms=period_ms, burst=limit.burst
-        )
-    else:
-        lease = lease_ms(turn, address)
-        asked = PermitRequested(process_id=wanted.limiter, request=request, count=limit.count, lease_ms=lease)
-    identity = f"{request}/again/{turn.before.revision + 1}" if again else request
-    _send(turn, asked, identity)
+    rate = limit if isinstance(limit, Rate) else None
+    asked = PermitRequested(
+        process_id=wanted.limiter,
+        request=request,
+        count=limit.count,
+        period_ms=None if rate is None else round(rate.period.total_seconds() * 1000),
+        burst=None if rate is None else rate.burst,
+        lease_ms=lease_ms(turn, address) if rate is None else None,
+        renewal=again == "renewal",
+    )
+    return _effect(turn, asked, f"{request}/{again}/{turn.before.revision + 1}" if again else request)
 
 
-def _send(turn: Turn, message: PermitRequested | PermitReleased, identity: str) -> None:
-    turn.send(
-        inbox_effect(
-            message,
-            message.process_id,
-            id=identity,
-            now_ms=turn.now_ms,
-            causation=turn.item.envelope.id,
-            traceparent=turn.before.start.traceparent,
-        )
+def _effect(turn: Turn, message: PermitRequested | PermitReleased, identity: str) -> Effect:
+    return inbox_effect(
+        message,
+        message.process_id,
+        id=identity,
+        now_ms=turn.now_ms,
+        causation=turn.item.envelope.id,
+        traceparent=turn.before.start.traceparent,
     )
 
 
@@ -162,7 +164,7 @@ def renewed(turn: Turn, address: str, permit: Permit) -> Permit:
     known = {wanted.limiter: wanted for wanted in wanted_at(turn, address)}
     for limiter, request in permit.held:
         if limiter in known:
-            _request(turn, address, known[limiter], request, again=True)
+            turn.send(_request(turn, address, known[limiter], request, again="renewal"))
     return msgspec.structs.replace(permit, renewed_at_ms=turn.now_ms)
 
 
@@ -187,7 +189,7 @@ def _limit(turn: Turn, address: str, permit: Permit) -> Limit | None:
 
 def give_back(turn: Turn, limiter: str, request: str) -> None:
     released = PermitReleased(process_id=limiter, request=request)
-    _send(turn, released, f"{request}/released/{turn.before.revision + 1}")
+    turn.send(_effect(turn, released, f"{request}/released/{turn.before.revision + 1}"))
 
 
 def release_all(turn: Turn) -> None:

@@ -105,7 +105,8 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
         if node is not None and isinstance(node.block, Sleep) and state.status == "running" and key not in after.stuck:
             wanted.add(f"{key}/wake")
     if SAGA_ADDRESS in after.permits:
-        wanted.add(f"{SAGA_ADDRESS}/permit")
+        lapsed = after.permits[SAGA_ADDRESS].state == "held" and f"{SAGA_ADDRESS}/permit" not in after.timers
+        wanted |= set() if lapsed else {f"{SAGA_ADDRESS}/permit"}
     escalations = {f"{name}/escalation" for name, step in after.steps.items() if step.status == "waiting"}
     found = set(after.timers) - {DEADLINE_TIMER} - escalations
     if found != wanted:

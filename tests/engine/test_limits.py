@@ -243,8 +243,8 @@ def test_a_process_that_waits_has_started_and_its_body_begins_with_the_grant() -
 
 
 def test_a_process_keeps_its_place_for_as_long_as_it_runs() -> None:
-    told = Story(limited(Concurrency(1), step("a", patience=10 * HOUR, timeout=10 * HOUR))).starts(BEGUN).sends("a")
-    told.passes(timedelta(hours=9))
+    told = Story(limited(Concurrency(1), step("a", patience=50 * HOUR, timeout=50 * HOUR))).starts(BEGUN).sends("a")
+    told.passes(timedelta(hours=40))
     (limiter,) = told.limiters.states.values()
     assert limiter.limiter is not None
     (until_ms,) = limiter.limiter.leases.values()
@@ -277,6 +277,15 @@ def test_a_process_that_undoes_keeps_its_place_until_it_has_ended() -> None:
     assert permits(told) == ["#saga asks"]
     told.undone("a").ends("compensated")
     assert permits(told) == ["#saga asks", "#saga gives back"]
+
+
+def test_a_process_that_waits_for_a_person_keeps_its_place_for_a_lease_only() -> None:
+    told = Story(limited(Concurrency(1), sequence(pivot(), step("a")))).starts(BEGUN).sends("a")
+    told.refuses("a").is_stuck("a").passes(timedelta(days=10))
+    assert told.process.timers == {}
+    (limiter,) = told.limiters.states.values()
+    assert limiter.limiter is not None and not limiter.limiter.leases
+    told.operator("skip", "a").ends("completed")
 
 
 def test_a_limit_of_the_process_and_one_of_a_step() -> None:
