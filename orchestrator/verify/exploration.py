@@ -219,4 +219,5 @@ def _essence(process: Process) -> object:
     nodes = tuple(sorted((key, repr(node)) for key, node in process.nodes.items()))
     cause = process.cause and (process.cause.reason, process.cause.step)
     stuck, timers = tuple(sorted(process.stuck.items())), tuple(sorted(process.timers))
-    return steps, nodes, stuck, timers, cause, process.ended, process.past_pivot, process.deadline_passed
+    permits = tuple(sorted((address, one.state, one.stage) for address, one in process.permits.items()))
+    return steps, nodes, stuck, timers, permits, cause, process.ended, process.past_pivot, process.deadline_passed

@@ -22,6 +22,7 @@ from orchestrator.verify.rules import (
     fallback_reference,
     injected_shape,
     irreversible,
+    limits,
     needless_optional,
     pivot,
     pure_builder,
@@ -53,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     fallback_reference.check,
     injected_shape.check,
     irreversible.check,
+    limits.check,
     needless_optional.check,
     pivot.check,
     pure_builder.check,
@@ -70,7 +72,7 @@ RULES: tuple[Rule, ...] = (
 def verify_sagas(sagas: Iterable[Saga], handlers: Handlers) -> tuple[Finding, ...]:
     """Every finding, ordered by file and line. Empty: the sagas may run."""
     subjects = [Subject(saga) for saga in sagas]
-    found = set(saga_unique.check(subjects))
+    found = {*saga_unique.check(subjects), *limits.check_shared(subjects)}
     for subject in subjects:
         broken = {finding for rule in RULES for finding in rule(subject, handlers)}
         found |= broken or set(check_exploration(subject.saga))
