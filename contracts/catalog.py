@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
-from contracts import inventory, orders, payment, process, shipping, technical
+from contracts import inventory, limits, orders, payment, process, shipping, technical
 from contracts.message import Command, Event, Message
 
 CONTEXTS: dict[str, ModuleType] = {
@@ -69,4 +69,4 @@ class Catalog:
 
 def standard_catalog() -> Catalog:
     """Every message of this repository: the business contexts, the technical outcome and the orchestrator's own."""
-    return Catalog.of([*CONTEXTS.values(), technical, process])
+    return Catalog.of([*CONTEXTS.values(), technical, process, limits])

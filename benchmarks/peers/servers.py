@@ -70,20 +70,26 @@ def restate(installed: Installed, folder: Path) -> Iterator[tuple[str, dict[str,
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ingress, admin, node, service = free_ports(4)
-    environment = {
-        **os.environ,
-        "RESTATE_INGRESS__BIND_ADDRESS": f"{HOST}:{ingress}",
-        "RESTATE_ADMIN__BIND_ADDRESS": f"{HOST}:{admin}",
-        "RESTATE_BIND_ADDRESS": f"{HOST}:{node}",
-        "RESTATE_LISTEN_MODE": "tcp",
-        "RESTATE_DISABLE_TELEMETRY": "true",
-        "RESTATE_LOG_FILTER": "warn",
-    }
-    server_command = (str(installed.restate_server.resolve()), "--base-dir", str(folder), "--no-logo")
+    environment = (
+        f"RESTATE_INGRESS__BIND_ADDRESS={HOST}:{ingress}",
+        f"RESTATE_ADMIN__BIND_ADDRESS={HOST}:{admin}",
+        f"RESTATE_BIND_ADDRESS={HOST}:{node}",
+        "RESTATE_LISTEN_MODE=tcp",
+        "RESTATE_DISABLE_TELEMETRY=true",
+        "RESTATE_LOG_FILTER=warn",
+    )
+    server_command = (
+        "env",
+        *environment,
+        str(installed.restate_server.resolve()),
+        "--base-dir",
+        str(folder),
+        "--no-logo",
+    )
     program_command = (str(installed.python), str(PROGRAM), "serve", str(service))
     with (
         _running(program_command, folder / "program.log") as program,
-        _running(server_command, folder / "server.log", env=environment) as server,
+        _running(server_command, folder / "server.log") as server,
     ):
         _wait_for_port(service)
         _wait_for_port(admin)

@@ -11,6 +11,7 @@ from rich.text import Text
 from contracts.envelope import format_time
 from contracts.process import Phase
 from orchestrator.cli.failures import NotFound, Usage
+from orchestrator.cli.limiters import limiter_json, print_limiter
 from orchestrator.cli.options import AsJson, EndpointsFile, ProcessId, parse_duration
 from orchestrator.cli.output import print_json, say, screen
 from orchestrator.cli.ports import ProcessReader
@@ -78,15 +79,22 @@ def show(
     endpoints: EndpointsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell the story of a process: every input and what it led to.
+    """Tell the story of a process: every input and what it led to; of a limiter, who holds and who waits.
 
     \b
     Examples:
       counterpoint show order-fulfilment:28023
+      counterpoint show limiter:rate:order-fulfilment.charge
       counterpoint show order-fulfilment:28023 --json | jq '.history[] | select(.result == "ignored")'
     """
     session = session_of(context, endpoints, as_json)
-    process, history = read_process(session, process_id)
+    process, history = read_process(session, process_id, limiters=True)
+    if process.limiter is not None:
+        if session.as_json:
+            print_json(limiter_json(process))
+        else:
+            print_limiter(screen(), process, session.around.now_ms())
+        return
     if session.as_json:
         print_json(summary_json(process) | {"history": [entry_json(entry) for entry in history]})
         return
@@ -120,24 +128,26 @@ def _family_json(process: Process) -> dict[str, Any]:
     return found | ({"children": children} if children else {})
 
 
-def read_process(session: Session, process_id: str) -> tuple[Process, list[HistoryEntry]]:
-    """Raises NotFound, StackAway."""
+def read_process(session: Session, process_id: str, *, limiters: bool = False) -> tuple[Process, list[HistoryEntry]]:
+    """`limiters`: those too. Raises NotFound, StackAway."""
     endpoints = session.redis()
 
     async def work() -> tuple[Process, list[HistoryEntry]]:
         async with session.around.connections.processes(endpoints) as reader:
-            process = await require_process(reader, process_id)
+            process = await require_process(reader, process_id, limiters=limiters)
             return process, list(await reader.history(process_id, 0))
 
     return session.run(work)
 
 
-async def require_process(reader: ProcessReader, process_id: str) -> Process:
+async def require_process(reader: ProcessReader, process_id: str, *, limiters: bool = False) -> Process:
     """Raises NotFound."""
     process = await reader.get(process_id)
     if process is None:
         hint = "" if ":" in process_id else "; a process id is <saga>:<business key>, such as order-fulfilment:28023"
         raise NotFound(f"there is no process {process_id}{hint}")
+    if process.limiter is not None and not limiters:
+        raise NotFound(f"{process_id} is a limiter, no process; counterpoint show tells about it")
     if process.phase == "early":
         kept = ", ".join(early.type for early in process.early) or "nothing any more"
         raise NotFound(f"{process_id} has not started; kept for it: {kept}")

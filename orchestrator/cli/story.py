@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from contracts.catalog import Catalog
+from contracts.limits import PermitDeferred, PermitGranted
 from contracts.message import Command
 from contracts.process import (
     ApprovalGiven,
@@ -28,7 +29,8 @@ from contracts.process import (
 from contracts.technical import CommandFailed
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.history import HistoryEffect, HistoryEntry
-from orchestrator.engine.process import Process, StepState
+from orchestrator.engine.permits import SAGA_ADDRESS
+from orchestrator.engine.process import Permit, Process, StepState
 
 Mark = Literal["start", "success", "refusal", "failure", "timer", "operator", "other", "ignored"]
 
@@ -71,6 +73,8 @@ class Waiting:
     since_ms: int | None
     until: tuple[tuple[str, int], ...] = ()
     """Timers: what happens, and when."""
+    verb: str = "sent"
+    """What was done at `since_ms`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ class _Teller:
             return "timer", f"timer: {_timer_name(entry.data)}"
         if entry.type == OperatorAction.type:
             return "operator", _operator(entry.data)
+        if entry.type in FROM_LIMITERS:
+            return "other", _from_limiter(entry)
         if entry.type in SAID:
             return "operator", _said(entry.type, entry.data)
         if entry.type in FROM_PARENT:
@@ -221,6 +227,7 @@ def timer_words(timer_id: str) -> str:
         "silence": f"no answer from {step}",
         "wake": f"the end of {step}",
         "limit": f"the limit of {step}",
+        "permit": f"the permit of {'the process' if step == SAGA_ADDRESS else step}",
         "escalation": f"escalation of {step}",
     }
     return words.get(kind, f"time to try {step} again")
@@ -269,7 +276,32 @@ def _said(type_name: str, data: bytes) -> str:
         return type_name
 
 
+FROM_LIMITERS = {
+    PermitGranted.type: "{limiter} grants a permit",
+    PermitDeferred.type: "{limiter}: too many wait, ask again later",
+}
+
+
+def _from_limiter(entry: HistoryEntry) -> str:
+    try:
+        return FROM_LIMITERS[entry.type].format_map(msgspec.json.decode(entry.data))
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return entry.type
+
+
+def _permit_waits(process: Process, address: str, permit: Permit) -> Waiting:
+    """Its place in the line is known to the limiter alone."""
+    name = permit.limiter.partition(":")[2].replace(":", " ", 1)
+    of = "the whole process" if address == SAGA_ADDRESS else address
+    timers = {"due": "it goes on", "deferred": "it asks again", "asked": "it asks again if nothing is answered"}
+    until = tuple((timers[permit.state], due) for timer, due in process.timers.items() if timer == f"{address}/permit")
+    return Waiting(f"a permit of {name} for {of}", permit.asked_at_ms, until, "asked")
+
+
 def _waiting(process: Process) -> Iterator[Waiting]:
+    for address, permit in process.permits.items():
+        if permit.state != "held":
+            yield _permit_waits(process, address, permit)
     for step, state in process.steps.items():
         if state.status in ("awaiting", "backoff"):
             yield _step_waits(process, step, state)

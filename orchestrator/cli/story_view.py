@@ -169,7 +169,7 @@ def print_waiting(console: Console, waiting: Waiting, now_ms: int | None) -> Non
     line = Text("waiting for ", style="dim")
     line.append(waiting.what)
     if waiting.since_ms is not None and now_ms is not None:
-        line.append(f", sent {duration(max(0, now_ms - waiting.since_ms))} ago", style="dim")
+        line.append(f", {waiting.verb} {duration(max(0, now_ms - waiting.since_ms))} ago", style="dim")
     for what, due_ms in waiting.until:
         when = format_time(due_ms) if now_ms is None else _in(due_ms - now_ms)
         line.append(f"; {what}: {when}", style="dim")

@@ -42,10 +42,12 @@ def tell_child(turn: Turn, node: Node, kind: type[ToChild], *, id: str, undoes: 
     assert child is not None, "nothing is told to a child before it is started"
     effect = inbox_effect(
         kind(process_id=child, parent=turn.before.id, step=node.key, start=started),
+        child,
         id=id,
         now_ms=turn.now_ms,
         traceparent=turn.before.start.traceparent,
         causation=turn.item.envelope.id,
+        named=True,
         stamp=(node.block.child.name, node.block.child.version),
         undoes=undoes,
     )
@@ -86,8 +88,8 @@ def born(message: ToChild) -> Parentage:
 
 
 def leave_mark(turn: Turn, message: ToChild) -> None:
-    """There is no process, and there will be none: nothing is begun, and nothing is left. Nobody lets the mark go later,
-    since for its parent nothing was started."""
+    """There is no process, and there will be none: nothing is begun, and nothing is left. Nobody lets the mark go
+    later, since for its parent nothing was started."""
     what = (
         "its start event does not fit its contract" if isinstance(message, StartChild) else "it was called off before"
     )
@@ -223,8 +225,10 @@ def _answer(
     )
     return inbox_effect(
         ended,
+        parent.process,
         id=child_answer_id(asked),
         now_ms=turn.now_ms,
         traceparent=turn.before.start.traceparent,
         causation=asked,
+        named=True,
     )

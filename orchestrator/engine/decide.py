@@ -29,7 +29,10 @@ from orchestrator.engine.history import HISTORY_MAX, encode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.interpreter import run
 from orchestrator.engine.lifecycle import announce
+from orchestrator.engine.limiter import LIMITER_PREFIX, decide_limiter
 from orchestrator.engine.operator import act, cancel
+from orchestrator.engine.permit_inputs import hear, on_timer
+from orchestrator.engine.permits import PERMIT_TIMER, SAGA_ADDRESS, ask
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Cause, Parentage, Process, Start
 from orchestrator.engine.turn import DEADLINE_TIMER, Turn
@@ -44,7 +47,7 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
     Raises:
         UnknownVersion: the log names a saga version that this build lacks; the shard must pause.
     """
-    if process is None or process.phase == "early":
+    if process is None or process.phase in _OWN:
         return _first(book, process, item)
     plan = book.plan(process.saga, process.version)
     turn = Turn(plan, process, item, max(item.at_ms, process.updated_at_ms))
@@ -57,8 +60,14 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
     return _applied(turn)
 
 
+_OWN = frozenset(("early", "limiter"))
+"""Phases of what is no process of a saga."""
+
+
 def _first(book: SagaBook, before: Process | None, item: Input) -> Decision:
-    """There is no process, or only what is kept for one (see early.py)."""
+    """There is no process, or only what is kept for one (see early.py); or it is a limiter."""
+    if item.process_id.startswith(LIMITER_PREFIX):
+        return decide_limiter(before, item)
     if before is not None and item.envelope.type == TimerFired.type:
         return early.on_timer(before, item)
     if item.saga is None or item.version is None:
@@ -103,7 +112,10 @@ def _start(
     if plan.saga.deadline is not None:
         turn.set_timer(DEADLINE_TIMER, turn.now_ms + round(plan.saga.deadline.total_seconds() * 1000))
     turn.note(f"{process.id} starts, version {process.version} of {process.saga}")
-    turn.start(plan.nodes[plan.body_root])
+    if plan.saga.limit is None:
+        turn.start(plan.nodes[plan.body_root])
+    else:
+        ask(turn, SAGA_ADDRESS)
     if early.called_off_before(plan, before):
         turn.note("it was called off before it started")
         turn.call_off()
@@ -166,7 +178,7 @@ def _apply(turn: Turn) -> Verdict:
     answers = envelope.causation_id is not None and envelope.process_id is not None
     if answers and not (wanted and envelope.process_id != turn.before.id):
         return answer(turn)
-    return arrive(turn) if wanted else "unexpected-type"
+    return arrive(turn) if wanted else hear(turn)
 
 
 def _started_again(turn: Turn) -> Reason:
@@ -205,9 +217,12 @@ def _deadline(turn: Turn) -> None:
 
 
 def _step_timer(turn: Turn, timer_id: str) -> None:
-    """Timer ids: `<path>/` and `silence`, `retry`, `wake`, `limit` or `escalation`; `<path>/undo/<n>/` and `silence` or
-    `retry`."""
+    """Timer ids: `<path>/` and `silence`, `retry`, `wake`, `limit`, `escalation` or `permit`; `<path>/undo/<n>/` and
+    `silence` or `retry`."""
     parts = timer_id.split("/")
+    if parts[-1] == PERMIT_TIMER:
+        on_timer(turn, parts[0])
+        return
     node, kind = turn.plan.find(parts[0]), parts[-1]
     assert node is not None, "a timer has a place in the saga"
     if kind == "wake":
@@ -265,6 +280,7 @@ def _applied(turn: Turn) -> Decision:
         deadline_passed=turn.deadline_passed,
         early=() if turn.ended else turn.early,
         seen=turn.seen,
+        permits=turn.permits,
         history_length=before.history_length + 1,
         parent=turn.parentage,
     )

@@ -45,13 +45,27 @@ Verdict = Reason | Literal["buffered"] | None
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A duration for the histograms: of one step (sent to settled) or of a whole process."""
+    """A duration for the histograms: of one step (sent to settled), of a whole process, or of a wait for a permit
+    (`name`: the limiter's, `outcome`: its kind)."""
 
-    kind: Literal["step", "process"]
+    kind: Literal["step", "process", "permit"]
     saga: str
     name: str
     outcome: str
     duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterMeasure:
+    """What one input has made of a limiter. `waiting`: requests in its line; of a rate, permits that are given away
+    ahead of their time."""
+
+    kind: str
+    name: str
+    granted: int
+    deferred: int
+    expired: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +78,4 @@ class Decision:
     effects: tuple[OutgoingRecord, ...] = ()
     history: bytes | None = None
     alerts: tuple[Alert, ...] = ()
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[Measure | LimiterMeasure, ...] = ()

@@ -10,7 +10,7 @@ from functools import lru_cache
 from contracts.envelope import Envelope, decode_headers, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE, emit_id, partition_of
 from contracts.message import Command, Event
-from contracts.process import ChildEnded, ProcessLifecycle, ToChild
+from contracts.process import ProcessLifecycle
 from contracts.record import Headers, OutgoingRecord
 from contracts.topics import INBOX, MESSAGE_BYTES_MAX, ORCHESTRATOR_DEAD_LETTERS, SHARDS
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
@@ -123,27 +123,31 @@ def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: 
 
 
 def inbox_effect(
-    message: ToChild | ChildEnded,
+    message: Event,
+    target: str,
     *,
     id: str,
     now_ms: int,
-    traceparent: str,
     causation: str,
+    traceparent: str | None = None,
+    named: bool = False,
     stamp: tuple[str, int] | None = None,
     undoes: tuple[str, ...] = (),
 ) -> Effect:
-    """An input to another process, straight into its shard. `stamp`: the saga and version that the receiver has, if
-    it must begin. Raises EffectTooLarge."""
-    target = message.process_id
+    """An input to another process (`target`), straight into its shard. Raises EffectTooLarge.
+
+    `named`: the envelope names the process, as an answer does. `stamp`: the saga and version that the receiver has, if
+    it must begin.
+    """
     envelope = Envelope(
         id=id,
         source=ORCHESTRATOR_SOURCE,
         type=message.type,
         time=time_text(now_ms),
-        process_id=target,
+        process_id=target if named else None,
         causation_id=causation,
         undoes=undoes,
-        traceparent=child_traceparent(traceparent, id),
+        traceparent=None if traceparent is None else child_traceparent(traceparent, id),
     )
     stamped: Headers = ()
     if stamp is not None:

@@ -23,6 +23,7 @@ from orchestrator.engine.blocks import (
 )
 from orchestrator.engine.blocks.undo import has_open_job
 from orchestrator.engine.decision import Measure
+from orchestrator.engine.permits import release_all
 from orchestrator.engine.plan import PLACES_MAX, Node
 from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
@@ -137,5 +138,7 @@ def _owes(turn: Turn) -> bool:
 
 def _end(turn: Turn, phase: Phase) -> None:
     turn.ended = phase
+    if turn.permits:
+        release_all(turn)
     took = turn.now_ms - turn.before.started_at_ms
     turn.measures.append(Measure("process", turn.plan.saga.name, turn.plan.saga.name, phase, took))

@@ -21,14 +21,26 @@ ENGINE_SEMANTICS = 1
 
 TryState = Literal["awaited", "succeeded", "refused", "none", "unknown", "silent"]
 """`none`: failed without effect. `unknown`: answered that the effect cannot be ruled out. `silent`: patience ended."""
-ProcessPhase = Literal[Phase, "early"]
-"""`early` is the engine's own: nobody is told of it, and no index has it (docs/decisions/0072-early-events.md)."""
+ProcessPhase = Literal[Phase, "early", "limiter"]
+"""`early` and `limiter` are the engine's own: nobody is told of them, and no index has them (docs/decisions/
+0072-early-events.md, 0079-limits.md)."""
 PERHAPS: frozenset[TryState] = frozenset(("unknown", "silent"))
 
 StepStatus = Literal[
-    "idle", "awaiting", "backoff", "waiting", "blocked", "succeeded", "failed", "perhaps", "skipped", "emitted"
+    "idle",
+    "limited",
+    "awaiting",
+    "backoff",
+    "waiting",
+    "blocked",
+    "succeeded",
+    "failed",
+    "perhaps",
+    "skipped",
+    "emitted",
 ]
-"""`awaiting`: a command's answer, or a child's end. `waiting`: an event, a signal or an approval."""
+"""`limited`: waits for a permit. `awaiting`: a command's answer, or a child's end. `waiting`: an event, a signal or an
+approval."""
 UndoStatus = Literal["awaited", "backoff", "stuck", "done", "skipped"]
 NodeStatus = Literal["running", "done", "undoing", "undone"]
 
@@ -179,8 +191,48 @@ class Parentage(Struct, frozen=True):
     """The parent has ended for good."""
 
 
+PermitState = Literal["asked", "deferred", "due", "held"]
+
+
+class Permit(Struct, frozen=True):
+    """What an address (a step's key, or `#saga`) has of its limits. `stage` counts those that are behind it."""
+
+    request: str
+    """The one that is asked for now, or was granted last."""
+    limiter: str
+    """The process id of whom it is asked."""
+    state: PermitState
+    stage: int = 0
+    asked_at_ms: int = 0
+    """When this stage began."""
+    renewed_at_ms: int = 0
+    """When the leases of what is held began; that of the oldest."""
+    due_ms: int = 0
+    """When what was granted may be used."""
+    late: int = 0
+    """Slots of this stage that came too late to be used."""
+    held: tuple[tuple[str, str], ...] = ()
+    """What concurrencies have granted: limiter and request."""
+
+
+class Limiter(Struct, frozen=True):
+    """State of a limiter (see orchestrator.engine.limiter): that of a rate, or that of a concurrency."""
+
+    next_us: int = 0
+    """Rate: the theoretical arrival time of the next permit, microseconds since the epoch."""
+    leases: dict[str, int] = {}
+    """Concurrency: request -> when it is free again at the latest, milliseconds since the epoch."""
+    waiting: tuple[dict[str, int], ...] = ()
+    """Concurrency: requests -> lease in milliseconds, in order, in pieces."""
+    size: int = 0
+    """Characters of all these requests."""
+    count: int = 0
+    """Concurrency: permits in all, as the last request says."""
+
+
 class Process(Struct, frozen=True):
-    """One running instance of a saga; or, in phase `early`, what is kept for one that has not begun."""
+    """One running instance of a saga; in phase `early`, what is kept for one that has not begun; in phase `limiter`, a
+    limiter."""
 
     id: str
     saga: str
@@ -217,6 +269,10 @@ class Process(Struct, frozen=True):
     def may_expire(self) -> bool:
         """Nothing of it is needed any more: it is over, and no late undo waits for a person."""
         return self.over and not self.stuck
+
+    permits: dict[str, Permit] = {}
+    """By address; none of what has no limits."""
+    limiter: Limiter | None = None
 
     @property
     def step(self) -> str | None:

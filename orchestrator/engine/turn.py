@@ -43,6 +43,7 @@ class Turn:
         self.early = process.early
         self.seen = process.seen
         self.parentage = process.parent
+        self.permits = process.permits
         self.starting = False
         """The input is the one that starts the process."""
         self.queue: deque[tuple[Move, Node]] = deque()

@@ -22,6 +22,7 @@ from orchestrator.language.blocks import (
 )
 from orchestrator.language.flow import choice, fallback, for_each, otherwise, repeat, sleep, sleep_until, when
 from orchestrator.language.injection import Ending, From
+from orchestrator.language.limits import Concurrency, Limit, Rate
 from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
 from orchestrator.language.saga import Saga, SagaError
@@ -33,13 +34,16 @@ __all__ = [
     "Approval",
     "Block",
     "CommandStep",
+    "Concurrency",
     "Emit",
     "Ending",
     "Escalation",
     "From",
+    "Limit",
     "Location",
     "Parallel",
     "Pivot",
+    "Rate",
     "Retry",
     "Saga",
     "SagaError",

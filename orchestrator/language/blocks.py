@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from contracts.message import Command, Event
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
+from orchestrator.language.limits import Limit, limits_of
 from orchestrator.language.location import Location
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, UNDO_RETRY, Retry
 from orchestrator.language.waiting import Approval, WaitFor
@@ -62,6 +63,7 @@ class CommandStep:
     patience: timedelta
     on_failure: OnFailure
     location: Location = field(compare=False)
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def command(
     timeout: timedelta = DEFAULT_TIMEOUT,
     patience: timedelta = DEFAULT_PATIENCE,
     on_failure: OnFailure = "compensate",
+    limit: Limit | tuple[Limit, ...] | None = None,
     name: str | None = None,
 ) -> CommandStep:
     """A step: send the command that `builder` makes, and wait for one of its outcomes.
@@ -154,6 +157,8 @@ def command(
         patience: Silence after which the step is perhaps done; also the command's deadline.
         on_failure: `hold`: when the step has failed or is perhaps done, the process stays there for a person, and what
             has succeeded is kept. Cancellation and the deadline still undo everything.
+        limit: How many tries of this step may be under way at once (`Concurrency`) or begin in a time (`Rate`), in all
+            processes together. Undos take no permits.
         name: The step's name; default: the builder's function name. Unique in a saga.
     """
     return CommandStep(
@@ -166,6 +171,7 @@ def command(
         patience=patience,
         on_failure=on_failure,
         location=_caller(),
+        limits=limits_of(limit),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.language.blocks import Block, CommandStep, Emit, Named, Parallel, Pivot, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep, When
+from orchestrator.language.limits import limits_text
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import SignatureError, read_signature
 from orchestrator.language.waiting import Approval, WaitFor
@@ -32,6 +33,7 @@ def label_of(block: Block) -> Label:
         case CommandStep():
             undo = "" if block.undo is None else f"{function_name(block.undo.builder)}: {_made(block.undo.builder)}"
             more = (", irreversible" if block.irreversible else "") + (", held" if block.on_failure == "hold" else "")
+            more += f", {limits_text(block.limits)}" if block.limits else ""
             return Label(block.name, _made(block.builder) + more, undo)
         case Subsaga():
             undo = "" if block.irreversible else f"{block.child.name} undoes itself"
@@ -107,7 +109,8 @@ def _made(builder: Any) -> str:
 def draw_mermaid(saga: Saga) -> str:
     """A Mermaid flowchart. Dotted edges lead to compensations, thick ones to the next alternative of a fallback."""
     drawing = _Mermaid()
-    drawing.add(f'start(["{saga.starts_on.__name__}"])')
+    limits = f"<br/>{_quoted(limits_text(saga.limits))}" if saga.limits else ""
+    drawing.add(f'start(["{saga.starts_on.__name__}{limits}"])')
     ends = drawing.block(saga.body, [("start", "")])
     drawing.add(f'completed(["{completed_text(saga)}"])')
     drawing.join(ends, "completed")

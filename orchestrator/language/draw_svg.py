@@ -17,6 +17,7 @@ from orchestrator.language.draw import (
     label_of,
 )
 from orchestrator.language.flow import Choice, Fallback
+from orchestrator.language.limits import limits_text
 from orchestrator.language.saga import Saga
 
 GAP, PADDING, MARGIN = 26.0, 14.0, 20.0
@@ -61,7 +62,8 @@ def draw_svg(saga: Saga) -> str:
         figures.append(_framed(CANCELLED, _block(saga.cancelled)))
     deadline = "" if saga.deadline is None else f", within {duration_text(saga.deadline)}"
     called_off = "" if saga.cancelled_by is None else f", called off by {saga.cancelled_by[0].__name__}"
-    title = f"{saga.name}, version {saga.version}{deadline}{called_off}"
+    limits = f", {limits_text(saga.limits)}" if saga.limits else ""
+    title = f"{saga.name}, version {saga.version}{deadline}{called_off}{limits}"
     width = max(WIDTH_MIN, 2 * MARGIN + max(figure.width for figure in figures))
     y, placed = MARGIN + HEADING_H, [_text("heading", width / 2, MARGIN + 8, title)]
     for figure in figures:

@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts.message import Event
 from orchestrator.language.blocks import Block, CommandStep, Emit, EventBuilder, Named, Returns, Subsaga, children_of
+from orchestrator.language.limits import Limit, limits_of
 from orchestrator.language.location import Location
 from orchestrator.language.waiting import WaitFor
 
@@ -42,7 +43,8 @@ class Saga:
         cancelled: What it does last, after everything was undone.
         cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
-
+        limit: How many processes may run at once (`Concurrency`) or begin in a time (`Rate`). One that waits has been
+            started and recorded, and its body begins with its permits.
         returns: Makes the message that a process which was started by a `subsaga` brings home when it has completed: an
             event class, injected like any builder. Nobody else gets it.
 
@@ -59,6 +61,7 @@ class Saga:
     cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
     returns: EventBuilder | None = None
+    limit: Limit | tuple[Limit, ...] | None = None
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class Saga:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
         if self.cancelled_by is not None and self.cancelled_by[0] is self.starts_on:
             raise SagaError(f"saga {self.name}: what starts it cannot call it off")
+        limits_of(self.limit)
         seen: set[str] = set()
         for step in self.blocks():
             if not isinstance(step, Named):
@@ -94,6 +98,10 @@ class Saga:
     def children(self) -> Iterator[Subsaga]:
         """The steps that start processes of other sagas."""
         return (block for block in self.blocks() if isinstance(block, Subsaga))
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return limits_of(self.limit)
 
     def steps(self) -> Iterator[CommandStep | Emit]:
         """All steps, in the order they are written, those of `cancelled` last."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.envelope import Envelope, parse_time
 from contracts.ids import process_id
+from contracts.limits import PermitDeferred, PermitGranted
 from contracts.message import Command
 from contracts.process import SignalSent
 from contracts.technical import CommandFailed
@@ -150,7 +151,8 @@ def _is_wanted(plan: Plan, type_name: str) -> bool:
 def _is_answer(plan: Plan, process: str, recorded: RecordedInput) -> bool:
     """It names one of our commands; and if somebody may wait for its type too, it is an outcome of that command."""
     causation = recorded.causation_id
-    if causation is None or not causation.startswith(f"{process}/"):
+    from_limiter = recorded.type in (PermitGranted.type, PermitDeferred.type)
+    if from_limiter or causation is None or not causation.startswith(f"{process}/"):
         return False
     if not _is_wanted(plan, recorded.type):
         return True

@@ -21,12 +21,14 @@ from contracts.process import (
     TimerFired,
     UndoChild,
 )
-from contracts.topics import LIFECYCLE
+from contracts.record import IncomingRecord
+from contracts.topics import INBOX, LIFECYCLE
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
 from orchestrator.engine.history import HistoryEffect, HistoryEntry, decode_entry
-from orchestrator.engine.inputs import Input
+from orchestrator.engine.inputs import Input, read_input
+from orchestrator.engine.limiters_memory import MemoryLimiters, is_for_limiter
 from orchestrator.engine.plan import result_of
 from orchestrator.engine.process import Process
 from orchestrator.language.blocks import Subsaga
@@ -85,13 +87,15 @@ class Rehearsal:
         self.children: dict[str, str] = {}
         """What was asked of children: the id of a start or an undo after the process -> the child."""
         self.sent: list[HistoryEffect] = []
-        """Everything published but lifecycle events."""
+        """Everything published but lifecycle events and what is said to limiters."""
+        self.limiters = MemoryLimiters()
+        """Nobody else is there: a place is free, and a rate grants its permits at their time."""
         self._operator = operator
         self._offset = 0
 
     def play(self, act: Act) -> Decision:
         """Raises Impossible."""
-        decision = self._feed(act, self._input(act))
+        decision = self._feed(self._input(act))
         self.acts.append(act)
         return decision
 
@@ -144,7 +148,7 @@ class Rehearsal:
 
     # Inside.
 
-    def _feed(self, act: Act, item: Input) -> Decision:
+    def _feed(self, item: Input) -> Decision:
         decision = decide(self.book, self.process, item)
         self._offset += 1
         self.now_ms = item.at_ms + STEP_MS
@@ -154,10 +158,17 @@ class Rehearsal:
             self.history.append(entry)
             for effect in entry.effects:
                 self._sent(effect)
+        self._hear_limiters(decision)
         return decision
 
+    def _hear_limiters(self, decision: Decision) -> None:
+        asked = [record for record in decision.effects if is_for_limiter(record)]
+        for record in self.limiters.tell(asked, self.now_ms) if asked else ():
+            incoming = IncomingRecord(INBOX, 0, self._offset, self.now_ms, record.key, record.value, record.headers)
+            self._feed(read_input(incoming))
+
     def _sent(self, effect: HistoryEffect) -> None:
-        if effect.topic == LIFECYCLE:
+        if effect.topic in (LIFECYCLE, INBOX):
             return
         self.sent.append(effect)
         if effect.type in (StartChild.type, UndoChild.type):

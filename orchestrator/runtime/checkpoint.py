@@ -16,6 +16,7 @@ from orchestrator.runtime.store import ProcessWrite
 GROUP_LENGTH_MAX = 80
 """Longest name of a reason group, in characters: a reason may hold the text of an exception."""
 _ELEMENT = re.compile(r"\[\d+\]")
+_UNINDEXED = frozenset(("early", "limiter"))
 _GROUPED_PHASES = frozenset(("stuck", "compensating", "compensated", "cancelled"))
 
 
@@ -38,8 +39,8 @@ def reason_group(reason: str) -> str:
 
 
 def indexes_of(process: Process) -> tuple[str, ...]:
-    """The indexes that the process belongs in: none before it has begun."""
-    if process.phase == "early":
+    """The indexes that the process belongs in: none before it has begun, and none of a limiter."""
+    if process.phase in _UNINDEXED:
         return ()
     found = [phase_index(process.saga, process.phase)]
     if process.phase in _GROUPED_PHASES:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from orchestrator.engine.decision import Decision, Measure
+from orchestrator.engine.decision import Decision, LimiterMeasure, Measure
 from orchestrator.runtime.shard import Folded
 from orchestrator.runtime.store import Checkpoint, WriteResult
 
@@ -53,6 +53,18 @@ class EngineMetrics:
         self._process = Histogram(
             "counterpoint_process_duration_seconds", "From a process' start to its end",
             ("saga", "outcome"), buckets=PROCESS_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._permit = Histogram(
+            "counterpoint_permit_wait_seconds", "From asking for a permit to its use",
+            ("kind", "limiter"), buckets=STEP_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._permits = Counter(
+            "counterpoint_permits", "What limiters answered: granted, deferred (the line is full), expired (a lease)",
+            ("kind", "limiter", "result"), registry=registry,
+        )  # fmt: skip
+        self._waiting = Gauge(
+            "counterpoint_permits_waiting", "Requests in line; of a rate, permits given away ahead of their time",
+            ("kind", "limiter"), registry=registry,
         )  # fmt: skip
         self._checkpoints = Counter("counterpoint_checkpoints", "Checkpoints written", ("result",), registry=registry)
         self._checkpoint_inputs = Histogram(
@@ -97,12 +109,25 @@ class EngineMetrics:
         for alert in decision.alerts:
             self._alerts.labels(alert).inc()
 
-    def _measure(self, measure: Measure) -> None:
+    def _measure(self, measure: Measure | LimiterMeasure) -> None:
+        if isinstance(measure, LimiterMeasure):
+            self._limiter(measure)
+            return
         seconds = measure.duration_ms / 1000
         if measure.kind == "step":
             self._step.labels(measure.saga, measure.name, measure.outcome).observe(seconds)
+        elif measure.kind == "permit":
+            self._permit.labels(measure.outcome, measure.name).observe(seconds)
         else:
             self._process.labels(measure.saga, measure.outcome).observe(seconds)
+
+    def _limiter(self, measure: LimiterMeasure) -> None:
+        """The names of limiters come from the definitions: there are few."""
+        for result in ("granted", "deferred", "expired"):
+            count: int = getattr(measure, result)
+            if count:
+                self._permits.labels(measure.kind, measure.name, result).inc(count)
+        self._waiting.labels(measure.kind, measure.name).set(measure.waiting)
 
     def published(self, effects: int) -> None:
         self._effects.inc(effects)

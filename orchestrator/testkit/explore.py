@@ -12,6 +12,7 @@ from random import Random
 
 from contracts.message import Event
 from contracts.process import ChildEnded, OperatorAction
+from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import encode_process
@@ -22,6 +23,7 @@ from orchestrator.testkit.inbox import Inbox
 from orchestrator.testkit.invariants import Broken
 from orchestrator.testkit.judge import Judge
 from orchestrator.testkit.lab import Begun, Done
+from orchestrator.testkit.limited import BusyLimiters
 from orchestrator.testkit.world import DO_FATES, World
 
 INPUTS_MAX = 3_000
@@ -29,6 +31,8 @@ INPUTS_MAX = 3_000
 NOISE_MAX = 6
 """Repeats, premature and stale timers, answers to nothing, and so on, in one run."""
 OPERATOR_ACTIONS_MAX = 8
+GRANTS_MAX = 4
+"""Answers of limiters that are on their way at once, while other things happen."""
 STATE_BYTES_MAX = 128 * 1024
 """No run of the laboratory has messages that would explain a larger state."""
 
@@ -76,6 +80,8 @@ class _Explorer:
         self._inbox = Inbox("lab:j1", saga.name, saga.version)
         self._world = World(random, _habits(random))
         self._judge = Judge(plan, "lab:j1")
+        self._limiters = BusyLimiters(random, saga)
+        self._grants: list[OutgoingRecord] = []
         self._noise = NOISE_MAX
         self._actions = random.choice((0, 2, OPERATOR_ACTIONS_MAX))
         self._acted = 0
@@ -92,6 +98,8 @@ class _Explorer:
         process = self._fold.process
         assert process is not None
         self._judge.end(process, self._world.standing)
+        if process.ended and any(request.startswith(f"{process.id}/") for request in self._limiters.held()):
+            raise Broken("it has ended, and still holds a permit or waits for one")
         ignored = sum(fed.decision.result == "ignored" for fed in self._fold.fed)
         return Report(process.phase, len(self._fold.fed), ignored, self._acted)
 
@@ -113,7 +121,10 @@ class _Explorer:
         happenings += [self._arrive] * (self._pace.arrivals if world.arriving else 0)
         happenings += [self._answer] * (self._pace.answers if world.answers else 0)
         happenings += [self._land] * (self._pace.landings if world.landing else 0)
-        happenings += [self._timer] * (self._pace.timers if process.timers else 0)
+        if len(self._grants) > GRANTS_MAX:
+            happenings.clear()  # a log does not fall behind for ever
+        happenings += [self._grant] * (self._pace.answers if self._grants else 0)
+        happenings += [self._timer] * (self._pace.timers if process.timers and len(self._grants) <= GRANTS_MAX else 0)
         if process.stuck and self._actions:
             happenings += [self._operate] * 4
         if not happenings:
@@ -128,7 +139,9 @@ class _Explorer:
     def _feed(self, item: Input) -> Fed:
         fed = self._fold.feed(item)
         for sent in fed.sent:
-            self._world.publish(sent)
+            if sent.kind != "permit":
+                self._world.publish(sent)
+        self._grants += self._limiters.answers(fed.sent, self._inbox.now_ms, self._inbox.process_id)
         self._judge.see(fed)
         if fed.after is not None and len(encode_process(fed.after)) > STATE_BYTES_MAX:
             raise Broken(f"the state has more than {STATE_BYTES_MAX} bytes")
@@ -153,6 +166,13 @@ class _Explorer:
         answer = self._world.answers.pop(self._pick(self._world.answers))
         self._inbox.advance(timedelta(milliseconds=self._random.choice((0, 1, 700))))
         self._feed(self._inbox.answer(answer.event, answer.causation))
+
+    def _grant(self) -> None:
+        """A limiter's answer comes, sometimes twice."""
+        place = self._pick(self._grants)
+        record = self._grants[place] if self._random.random() < 0.1 else self._grants.pop(place)
+        self._inbox.advance(timedelta(milliseconds=self._random.choice((0, 1, 700, 9_000))))
+        self._feed(self._inbox.published(record))
 
     def _timer(self) -> None:
         assert self._fold.process is not None

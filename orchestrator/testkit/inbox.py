@@ -111,7 +111,7 @@ class Inbox:
         return self._append(envelope, ended.to_json())
 
     def published(self, record: OutgoingRecord) -> Input:
-        """What another process has published straight into this inbox."""
+        """What another process, such as a limiter or a child, has published straight into this inbox."""
         incoming = IncomingRecord(INBOX, 0, self._next, self.now_ms, record.key, record.value, record.headers)
         self._next += 1
         return read_input(incoming)

@@ -15,12 +15,16 @@ from orchestrator.engine.decision import Decision
 from orchestrator.engine.early import EARLY_TIMER
 from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
+from orchestrator.engine.permits import SAGA_ADDRESS
 from orchestrator.engine.plan import LOOPS, Plan
-from orchestrator.engine.process import Process, decode_process, encode_process
+from orchestrator.engine.process import Permit, Process, decode_process, encode_process
 from orchestrator.engine.turn import DEADLINE_TIMER
 from orchestrator.language.blocks import CommandStep, Subsaga
 from orchestrator.language.flow import Fallback, Repeat, Sleep
 from orchestrator.testkit.reading import Sent
+
+UNDER_WAY = ("awaiting", "backoff", "limited", "waiting")
+"""Statuses of a step that begins or goes on by itself."""
 
 
 class Broken(AssertionError):
@@ -88,6 +92,8 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
             wanted.add(f"{name}/silence")
         elif step.status == "backoff":
             wanted.add(f"{name}/retry")
+        elif step.status == "limited":
+            wanted.add(f"{name}/permit")
         elif step.status == "waiting":
             wanted.add(f"{name}/limit")
         for job in step.undos:
@@ -99,6 +105,9 @@ def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, 
         node = plan.find(key)
         if node is not None and isinstance(node.block, Sleep) and state.status == "running" and key not in after.stuck:
             wanted.add(f"{key}/wake")
+    if SAGA_ADDRESS in after.permits:
+        lapsed = after.permits[SAGA_ADDRESS].state == "held" and f"{SAGA_ADDRESS}/permit" not in after.timers
+        wanted |= set() if lapsed else {f"{SAGA_ADDRESS}/permit"}
     escalations = {f"{name}/escalation" for name, step in after.steps.items() if step.status == "waiting"}
     found = set(after.timers) - {DEADLINE_TIMER} - escalations
     if found != wanted:
@@ -120,7 +129,7 @@ def ends(plan: Plan, item: Input, before: Process | None, decision: Decision, se
     if after is None or after.phase == "early":
         return
     debts = [name for name, step in after.steps.items() if any(job.status in OPEN for job in step.undos)]
-    awaiting = [name for name, step in after.steps.items() if step.status in ("awaiting", "backoff", "waiting")]
+    awaiting = [name for name, step in after.steps.items() if step.status in UNDER_WAY]
     just_ended = after.ended is not None and (before is None or before.ended != after.ended)
     if just_ended and (debts or awaiting or after.stuck or after.timers):
         raise Broken(f"it ends with open undos {debts}, awaited steps {awaiting}, stuck {list(after.stuck)}")
@@ -169,7 +178,7 @@ def given_up_at_once(
     if after is None:
         return
     for name, step in after.steps.items():
-        unaware = step.status == "backoff" or (step.status == "awaiting" and not step.undoing)
+        unaware = step.status in ("backoff", "limited") or (step.status == "awaiting" and not step.undoing)
         if unaware and not _goes_forward(plan, name, after):
             raise Broken(f"{name} is {step.status}, but what is around it was given up")
     for timer_id in after.timers:
@@ -204,7 +213,7 @@ def undo_waits(plan: Plan, item: Input, before: Process | None, decision: Decisi
         if one.kind != "undo":
             continue
         step = after.steps[one.step]
-        if step.status in ("awaiting", "backoff"):
+        if step.status in ("awaiting", "backoff", "limited"):
             raise Broken(f"{one} is sent before the step has settled")
         if not one.envelope.undoes and not _child_of(plan, one.step)[0]:
             raise Broken(f"{one} covers nothing")
@@ -244,6 +253,34 @@ def children(plan: Plan, item: Input, before: Process | None, decision: Decision
         raise Broken(f"it says {answers}, and has not ended")
 
 
+def permits(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
+    """Permits are asked for by what waits for one, and held by what is under way, and by nothing else; a limited step
+    sends nothing without one."""
+    after = decision.process
+    if after is None:
+        return
+    for address, permit in after.permits.items():
+        step = after.steps.get(address)
+        status = None if step is None else step.status
+        if address != SAGA_ADDRESS and status != ("awaiting" if permit.state == "held" else "limited"):
+            raise Broken(f"{address} is {status}, and its permit is {permit.state}")
+        if permit.state == "held" and not permit.held:
+            raise Broken(f"{address} holds nothing")
+    if after.ended is not None and after.permits:
+        raise Broken(f"it has ended with permits of {list(after.permits)}")
+    if before is not None and before.permits.get(SAGA_ADDRESS, HELD).state != "held" and after.permits:
+        waits = after.permits.get(SAGA_ADDRESS, HELD).state != "held"
+        if waits and any(one.kind in ("command", "emit") and _in_body(plan, one.step) for one in sent):
+            raise Broken("the process has begun without its permit")
+    for one in sent:
+        node = plan.find(one.step) if one.kind == "command" and not one.again else None
+        if node is not None and isinstance(node.block, CommandStep) and node.block.limits:
+            waited = before is not None and one.step in before.permits
+            if not waited:
+                raise Broken(f"{one} is sent without a permit")
+
+
+HELD = Permit(request="", limiter="", state="held")
 RULES: tuple[Rule, ...] = (
     round_trip,
     accounted,
@@ -254,4 +291,5 @@ RULES: tuple[Rule, ...] = (
     undo_waits,
     past_the_pivot,
     children,
+    permits,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from contracts.limits import PermitDeferred, PermitGranted
 from contracts.process import ChildEnded, OperatorAction, TimerFired
 from contracts.technical import CommandFailed
 from orchestrator.engine.blocks.undo import OPEN
@@ -62,7 +63,8 @@ class Judge:
             if timer_id.endswith("/wake"):
                 self.saga.finished_steps.add(timer_id.removesuffix("/wake"))
             return
-        if envelope.causation_id is None or "/undo/" in envelope.causation_id:
+        from_limiter = envelope.type in (PermitGranted.type, PermitDeferred.type)
+        if from_limiter or envelope.causation_id is None or "/undo/" in envelope.causation_id:
             return
         self._note_answer(fed, envelope.causation_id)
 
@@ -160,7 +162,7 @@ class Judge:
 
     def _nothing_owed(self, after: Process, sent: Sent) -> None:
         for name, step in after.steps.items():
-            if self.plan.in_body(self.saga.node(name)) and step.status in ("awaiting", "backoff"):
+            if self.plan.in_body(self.saga.node(name)) and step.status in ("awaiting", "backoff", "limited"):
                 raise Broken(f"{sent} while {name} is still awaited")
 
     def _judge_undo(self, sent: Sent, after: Process) -> None:
@@ -182,7 +184,7 @@ class Judge:
                 continue
             open_undos = any(job.status in OPEN for job in later.undos)
             standing = later.status == "succeeded" and not later.undone
-            if later.status in ("awaiting", "backoff") or (open_undos and not later.undone) or standing:
+            if later.status in ("awaiting", "backoff", "limited") or (open_undos and not later.undone) or standing:
                 raise Broken(f"{sent} before {name}, which comes later, is undone")
 
     def end(self, after: Process, standing: dict[str, str]) -> None:

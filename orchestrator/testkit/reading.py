@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from contracts.envelope import Envelope, decode_headers
+from contracts.limits import PermitReleased, PermitRequested
 from contracts.message import Message
 from contracts.process import (
     ApprovalEscalated,
@@ -26,9 +27,10 @@ from contracts.process import (
 )
 from contracts.record import OutgoingRecord
 from contracts.topics import ORCHESTRATOR_DEAD_LETTERS
+from orchestrator.engine.permits import address_of
 from orchestrator.engine.plan import Plan
 
-SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter", "cancel-child", "release", "ended"]
+SentKind = Literal["command", "undo", "emit", "lifecycle", "dead-letter", "cancel-child", "release", "ended", "permit"]
 """A child's start is a `command`, a child that is asked to undo itself an `undo`; `ended` is a child's own answer."""
 TO_CHILD: dict[str, tuple[SentKind, type[ToChild]]] = {
     StartChild.type: ("command", StartChild),
@@ -53,7 +55,7 @@ LIFECYCLE: dict[str, type[ProcessLifecycle]] = {
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One published record. `step`: the step or emit that it belongs to; of a lifecycle event and of a child's answer,
-    what it announces.
+    what it announces; of a request for a permit or its release, the address.
 
     `number` counts tries of a command and attempts of an undo; it is 0 otherwise. `again`: the same bytes as before.
     """
@@ -93,6 +95,9 @@ def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: boo
     if envelope.type == ChildEnded.type:
         phase = ChildEnded.model_validate_json(record.value).phase
         return Sent("ended", phase, 0, envelope, ChildEnded, record, again)
+    if envelope.type in (PermitRequested.type, PermitReleased.type):
+        permit = PermitRequested if envelope.type == PermitRequested.type else PermitReleased
+        return Sent("permit", address_of(envelope.id), 0, envelope, permit, record, again)
     path = envelope.id.removeprefix(f"{process_id}/")
     name, *rest = path.split("/")
     node = plan.find(name)

@@ -4,12 +4,12 @@ Two kinds of sentences. *Something happens* (`starts, succeeds, refuses, fails, 
 silent, operator, repeats, ...`): an input is appended and decided. *The process answers* (`sends, resends, undoes,
 emitted, announces, is_stuck, ignored, ends, ...`): what was published is compared, and thereby told. What a process
 has published and the story has not told by the next thing that happens is an error; so is an input that was ignored
-unmentioned. Lifecycle events and being stuck may be told, and need not be.
+unmentioned. Lifecycle events, permits (story_limits.py) and being stuck may be told, and need not be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Literal, Self, TypeVar
 
@@ -17,29 +17,29 @@ from contracts.envelope import Envelope
 from contracts.ids import command_id, process_id
 from contracts.message import Command, Event, Message
 from contracts.process import ApprovalGiven, CancelRequested, OperatorAction
+from contracts.record import OutgoingRecord
 from contracts.technical import CommandFailed
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.inputs import Input
+from orchestrator.engine.limiters_memory import MemoryLimiters
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
 from orchestrator.language.waiting import Signal
 from orchestrator.testkit.answers import answer_like, failure
 from orchestrator.testkit.fold import Fed, Fold
-from orchestrator.testkit.inbox import Inbox
+from orchestrator.testkit.inbox import FIRST_MS, Inbox
 from orchestrator.testkit.reading import Sent, SentKind
 from orchestrator.testkit.story_children import TellsOfChildren
+from orchestrator.testkit.story_limits import LimitSentences
+from orchestrator.testkit.unexpected import Unexpected
 
 M = TypeVar("M", bound=Message)
 FIRINGS_MAX = 10_000
 """Timers that one `passes` or `silent` fires at most; more is a loop."""
 
 
-class Unexpected(AssertionError):
-    """The process has done something else than the story tells."""
-
-
-class Story(TellsOfChildren):
+class Story(TellsOfChildren, LimitSentences):
     """One process of `saga`. Every method but the ones that hand out a message returns the story."""
 
     def __init__(self, saga: Saga) -> None:
@@ -50,6 +50,8 @@ class Story(TellsOfChildren):
         self._inbox: Inbox | None = None
         self._untold: list[Sent] = []
         self._all: list[Sent] = []
+        self.limiters = MemoryLimiters()
+        self._others: dict[str, int] = {}
 
     # What happens.
 
@@ -136,7 +138,7 @@ class Story(TellsOfChildren):
         for _ in range(FIRINGS_MAX):
             if not self._fire_next(until_ms):
                 self._log.now_ms = until_ms
-                return self
+                return self._hear(self.limiters.pass_time(until_ms))
         raise Unexpected(f"more than {FIRINGS_MAX} timers fire in {time}")
 
     def silent(self, step: str) -> Story:
@@ -359,11 +361,25 @@ class Story(TellsOfChildren):
 
     def _feed(self, item: Input) -> Self:
         self._all_told()
+        self._ignored_untold = self._take(item).decision.result == "ignored"
+        return self
+
+    def _take(self, item: Input) -> Fed:
         fed = self._folded.feed(item)
         self._all.extend(fed.sent)
-        self._untold.extend(sent for sent in fed.sent if sent.kind != "lifecycle")
-        self._ignored_untold = fed.decision.result == "ignored"
+        self._untold.extend(sent for sent in fed.sent if sent.kind not in ("lifecycle", "permit"))
+        self._hear(self._answers(fed, self._log.now_ms))
+        return fed
+
+    def _hear(self, records: Iterable[OutgoingRecord]) -> Self:
+        """What limiters answer to this process."""
+        for record in records:
+            if self._inbox is not None and record.key == self._inbox.process_id.encode():
+                self._take(self._inbox.published(record))
         return self
+
+    def _moment_ms(self) -> int:
+        return FIRST_MS if self._inbox is None else self._inbox.now_ms
 
     def _all_told(self) -> None:
         if self._ignored_untold:
@@ -426,9 +442,7 @@ class Story(TellsOfChildren):
         if until_ms is not None and due_ms > until_ms:
             return False
         self._log.now_ms = max(self._log.now_ms, due_ms)
-        fed = self._folded.feed(self._log.timer(timer_id, due_ms))
+        fed = self._take(self._log.timer(timer_id, due_ms))
         if fed.decision.result != "applied":
             raise Unexpected(f"the due timer {timer_id} was ignored: {fed.decision.reason}")
-        self._all.extend(fed.sent)
-        self._untold.extend(sent for sent in fed.sent if sent.kind != "lifecycle")
         return True

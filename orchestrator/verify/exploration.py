@@ -228,4 +228,6 @@ def _essence(process: Process) -> object:
     cause = process.cause and (process.cause.reason, process.cause.step)
     stuck, timers = tuple(sorted(process.stuck.items())), tuple(sorted(process.timers))
     undo = process.parent and process.parent.undo
-    return steps, nodes, stuck, timers, cause, undo, process.ended, process.past_pivot, process.deadline_passed
+    permits = tuple(sorted((address, one.state, one.stage) for address, one in process.permits.items()))
+    ended = (process.ended, process.past_pivot, process.deadline_passed)
+    return steps, nodes, stuck, timers, permits, cause, undo, ended

@@ -8,6 +8,7 @@ from typing import Literal
 
 from contracts.envelope import Envelope
 from contracts.ids import ORCHESTRATOR_SOURCE, child_answer_id, command_id, undo_id
+from contracts.limits import PermitGranted
 from contracts.message import Command, Event, Message
 from contracts.process import (
     ApprovalGiven,
@@ -62,6 +63,16 @@ def moves(plan: Plan, process: Process) -> Iterator[Move]:
     """What is awaited first goes well without deviating; if nothing is awaited, the next timer fires."""
     inputs = _Inputs(process)
     goes_well = False
+    for address, permit in process.permits.items():
+        if permit.state == "asked":
+            granted = PermitGranted(
+                process_id=process.id,
+                limiter=permit.limiter,
+                request=permit.request,
+                not_before_ms=process.updated_at_ms,
+            )
+            yield Move(f"{address} gets its permit", 0, inputs.message(granted))
+            goes_well = True
     for key, step in process.steps.items():
         node = plan.find(key)
         if node is None:

@@ -25,6 +25,7 @@ from orchestrator.verify.rules import (
     fallback_reference,
     injected_shape,
     irreversible,
+    limits,
     needless_optional,
     pivot,
     pure_builder,
@@ -59,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     fallback_reference.check,
     injected_shape.check,
     irreversible.check,
+    limits.check,
     needless_optional.check,
     pivot.check,
     pure_builder.check,
@@ -84,7 +86,7 @@ def verify_sagas(
     known = verified if beside is None else tuple(beside)
     children = {(step.child.name, step.child.version) for saga in known for step in saga.children()}
     subjects = [Subject(saga, known) for saga in verified]
-    found = set(saga_unique.check(subjects))
+    found = {*saga_unique.check(subjects), *limits.check_shared(subjects)}
     for subject in subjects:
         broken = {finding for rule in RULES for finding in rule(subject, handlers)}
         found |= broken or set(

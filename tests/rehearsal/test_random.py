@@ -17,6 +17,7 @@ from orchestrator.rehearsal.rehearsal import Impossible, Rehearsal
 from orchestrator.rehearsal.sample import sample
 from orchestrator.rehearsal.undoing import would_undo
 from orchestrator.testkit.grammar import random_saga
+from orchestrator.testkit.limited import with_limits
 
 SEEDS = 150
 PARTS = 3
@@ -37,9 +38,10 @@ def lines(random: Random, rehearsal: Rehearsal) -> str:
     return verb
 
 
-def tried(seed: int) -> Rehearsal:
+def tried(seed: int, limits: bool = False) -> Rehearsal:
     random = Random(seed)
-    rehearsal = Rehearsal(random_saga(random))
+    saga = random_saga(random)
+    rehearsal = Rehearsal(with_limits(random, saga) if limits else saga)
     rehearsal.start(msgspec.json.encode(sample(rehearsal.saga.starts_on, (), rehearsal.now)))
     for _ in range(ACTS_MAX):
         would_undo(rehearsal)
@@ -50,10 +52,11 @@ def tried(seed: int) -> Rehearsal:
     return rehearsal
 
 
+@pytest.mark.parametrize("limits", [False, True])
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_session_and_its_history_are_the_same_again(part: int) -> None:
+def test_a_session_and_its_history_are_the_same_again(part: int, limits: bool) -> None:
     for seed in range(part, SEEDS, PARTS):
-        first = tried(seed)
+        first = tried(seed, limits)
         assert first.process is not None
         acts, end = read_session(write_session(tuple(first.acts), first.end()))
         again = Rehearsal(first.saga)

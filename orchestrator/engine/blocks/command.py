@@ -6,6 +6,7 @@ What a try can come to (`TryState`), and what the step makes of it:
     unknown, silent  perhaps done: undone like a success; past the pivot a person decides
     silence          is no answer: the same try is sent again, byte for byte, until the patience ends
 Contradictory answers to one try: success wins; `none` or a refusal after silence clears "perhaps done".
+A step with limits waits for its permits before every try (`permits.py`), in status `limited`, and has sent nothing yet.
 Undoing is in `undo.py`.
 """
 
@@ -15,6 +16,7 @@ from typing import Literal
 
 from contracts.ids import command_id
 from contracts.message import Command
+from orchestrator.engine import permits
 from orchestrator.engine.blocks import undo as undoing
 from orchestrator.engine.building import BuilderFailed, build
 from orchestrator.engine.effects import Effect, EffectTooLarge, command_effect
@@ -29,6 +31,23 @@ HELD = "held"
 
 
 def start(turn: Turn, node: Node) -> None:
+    if _block(node).limits:
+        turn.change(node, status="limited", detail=None)
+        permits.ask(turn, node.key)
+    else:
+        _build_and_send(turn, node)
+
+
+def permitted(turn: Turn, node: Node) -> None:
+    """The step has its permits: the try is built and sent now, or sent as it was kept."""
+    record = turn.step(node).record
+    if record is None:
+        _build_and_send(turn, node)
+    else:
+        _send_or_block(turn, node, (record.key or b"").decode(), record.value)
+
+
+def _build_and_send(turn: Turn, node: Node) -> None:
     block = _block(node)
     try:
         made = build(block.builder, _makes(node), node.slots, turn.captured(node))
@@ -38,6 +57,7 @@ def start(turn: Turn, node: Node) -> None:
 
 
 def _blocked(turn: Turn, node: Node, error: BuilderFailed | EffectTooLarge) -> None:
+    _stop_timers(turn, node)
     turn.change(node, status="blocked", detail=str(error))
     turn.block(node.key, str(error))
 
@@ -100,6 +120,15 @@ def new_try(turn: Turn, node: Node) -> None:
 
 def try_with(turn: Turn, node: Node, key: str, data: bytes) -> None:
     """A new try with this payload."""
+    if _block(node).limits:
+        record = StoredRecord(topic=_makes(node).topic, key=key.encode(), value=data, headers=())
+        turn.change(node, status="limited", record=record)
+        permits.ask(turn, node.key)
+    else:
+        _send_or_block(turn, node, key, data)
+
+
+def _send_or_block(turn: Turn, node: Node, key: str, data: bytes) -> None:
     try:
         send_try(turn, node, key, data)
     except EffectTooLarge as error:
@@ -231,8 +260,8 @@ def undo(turn: Turn, node: Node) -> None:
     turn.unblock(node.key)
     if state.status == "awaiting":
         return
-    if state.status in ("backoff", "blocked"):
-        turn.clear_timer(f"{node.key}/retry")
+    if state.status in ("limited", "backoff", "blocked"):
+        _stop_timers(turn, node)
         turn.change(node, status="failed" if state.tries else "idle")
     undoing.begin(turn, node)
 
@@ -260,6 +289,8 @@ def _mark(turn: Turn, node: Node, number: int, state: TryState) -> None:
 def _stop_timers(turn: Turn, node: Node) -> None:
     turn.clear_timer(f"{node.key}/silence")
     turn.clear_timer(f"{node.key}/retry")
+    if node.key in turn.permits:
+        permits.release(turn, node.key)
 
 
 def _block(node: Node) -> CommandStep:

@@ -64,10 +64,12 @@ def _start_child(turn: Turn, node: Node, child: str, event: Event) -> None:
         raise BuilderFailed(f"what {node.name} starts cannot be sent: {type(error).__name__}: {error}") from error
     effect = inbox_effect(
         message,
+        child,
         id=identity,
         now_ms=turn.now_ms,
         traceparent=turn.before.start.traceparent,
         causation=turn.item.envelope.id,
+        named=True,
         stamp=(saga.name, saga.version),
     )
     turn.send(effect)

@@ -1,7 +1,8 @@
-"""`reserved-name`: a step is not called like a part of the ids and timers that are made from its name.
+"""`reserved-name`: a step is not called like a part of the ids and timers that are made from its name, and no saga like
+what the engine calls its own processes.
 
 Ids are `<process>/<step>/<try>`, `<process>/<step>/undo/<n>` and `<process>/phase/<n>`; timers `deadline`,
-`<step>/silence`, `<step>/retry` and `<step>/wake`. None of these would be confused by the
+`<step>/silence`, `<step>/retry`, `<step>/permit` and `<step>/wake`. None of these would be confused by the
 engine, all of them by people.
 """
 
@@ -9,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from orchestrator.engine.limiter import LIMITER_SAGA
 from orchestrator.language.blocks import Named
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Subject
 
 RULE = "reserved-name"
-RESERVED = frozenset(("deadline", "phase", "retry", "silence", "undo", "wake"))
+RESERVED = frozenset(("deadline", "permit", "phase", "retry", "silence", "undo", "wake"))
 
 
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
+    if subject.saga.name == LIMITER_SAGA:
+        message = f"{LIMITER_SAGA!r} begins the ids of the engine's limiters: no process could have such an id"
+        yield subject.at(RULE, subject.saga.location, message, "choose another name=", subject.saga.name)
     for spot in subject.spots:
         if isinstance(spot.block, Named) and spot.block.name in RESERVED:
             message = f"{spot.block.name!r} is a word of message ids and timers, not a name for a step"
