@@ -89,13 +89,13 @@ def restate(installed: Installed, folder: Path) -> Iterator[tuple[str, dict[str,
     program_command = (str(installed.python), str(PROGRAM), "serve", str(service))
     with (
         _running(program_command, folder / "program.log") as program,
-        _running(server_command, folder / "server.log") as server,
+        _running(server_command, folder / "server.log") as running,
     ):
         _wait_for_port(service)
         _wait_for_port(admin)
         _register(f"http://{HOST}:{admin}/deployments", f"http://{HOST}:{service}")
         _wait_for_port(ingress)
-        yield f"http://{HOST}:{ingress}", {"restate-server": server.pid, "program": program.pid}
+        yield f"http://{HOST}:{ingress}", {"restate-server": running.pid, "program": program.pid}
 
 
 def _register(admin: str, service: str) -> None:
