@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from contracts.message import Command, Message
-from contracts.process import OperatorAction, TimerFired
+from contracts.process import MigrationRequested, OperatorAction, TimerFired
 from contracts.technical import CommandFailed
 from contracts.topics import INBOX
 
@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 
 _ELSEWHERE: dict[type[Message], Schema] = {
     CommandFailed: {"x-topic": "the <context>.events of the command", "x-key": "the key of the command"},
+    MigrationRequested: {"x-topic": INBOX},
     OperatorAction: {"x-topic": INBOX},
     TimerFired: {"x-topic": INBOX},
 }

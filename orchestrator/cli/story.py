@@ -13,7 +13,14 @@ import msgspec
 
 from contracts.catalog import Catalog
 from contracts.message import Command
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
+from contracts.process import (
+    ApprovalGiven,
+    CancelRequested,
+    MigrationRequested,
+    OperatorAction,
+    SignalSent,
+    TimerFired,
+)
 from contracts.technical import CommandFailed
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.history import HistoryEffect, HistoryEntry
@@ -91,6 +98,7 @@ IGNORED_BECAUSE = {
     "correction-invalid": "the payload does not fit the command's contract",
     "early-full": "too many messages wait for this process already",
     "form-invalid": "the form does not fit",
+    "not-migratable": "its state cannot be carried over to that version (the notes say why)",
     "not-correctable": "there is no answered command here that could be corrected",
     "wrong-role": "this role may not decide here",
     "past-pivot": "the process had passed the point of no return",
@@ -224,6 +232,7 @@ SAID = {
     SignalSent.type: "{sender} signals {signal}",
     ApprovalGiven.type: "{by} says: {decision} {step}",
     CancelRequested.type: "{operator} says: cancel",
+    MigrationRequested.type: "{operator} says: migrate from version {from_version} to {to_version}",
 }
 """What else a person says, in words."""
 

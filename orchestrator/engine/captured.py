@@ -42,7 +42,7 @@ class Captured:
         found = [
             outcome
             for name in slot.steps
-            for outcome in self._outcomes(self.plan.by_key[name])
+            for outcome in self.outcomes(self.plan.by_key[name])
             if outcome.type == wanted
         ]
         if slot.many:
@@ -62,16 +62,20 @@ class Captured:
         around = "".join(f"{part}." for part in parts[:depth])
         return _parsed(slot.wants, self.nodes[around + loop].items[int(parts[depth][len(loop) + 1 : -1])])
 
-    def _outcomes(self, step: Node) -> Iterator[Outcome]:
+    def outcomes(self, step: Node) -> Iterator[Outcome]:
         """What a step has captured: in the elements and rounds that the place is in itself; in all elements of a
         `for_each`, and in the latest round of a `repeat`, that it is not in."""
+        scope = self.scope_of(step)
+        yield from self._inside(scope, self.plan.loops(step)[scope.count(".") :], step)
+
+    def scope_of(self, step: Node) -> str:
+        """The elements and rounds that the place and the step are both in."""
         parts = [part for part in self.place.scope.split(".") if part]
         shared = 0
         loops = self.plan.loops(step)
         while shared < min(len(parts), len(loops)) and parts[shared].partition("[")[0] == loops[shared]:
             shared += 1
-        prefix = "".join(f"{part}." for part in parts[:shared])
-        yield from self._inside(prefix, loops[shared:], step)
+        return "".join(f"{part}." for part in parts[:shared])
 
     def _inside(self, prefix: str, loops: tuple[str, ...], step: Node) -> Iterator[Outcome]:
         if not loops:

@@ -6,7 +6,7 @@ import msgspec
 from pydantic import ValidationError
 
 from contracts.ids import fingerprint
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, Phase, TimerFired
+from contracts.process import ApprovalGiven, CancelRequested, MigrationRequested, OperatorAction, Phase, TimerFired
 from orchestrator.engine import early
 from orchestrator.engine.answers import answer
 from orchestrator.engine.approvals import decide_approval
@@ -20,6 +20,7 @@ from orchestrator.engine.history import HISTORY_MAX, encode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.interpreter import run
 from orchestrator.engine.lifecycle import announce
+from orchestrator.engine.migration import migrate
 from orchestrator.engine.operator import act, cancel
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Cause, Process, Start
@@ -39,6 +40,8 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
         return _first(book, process, item)
     plan = book.plan(process.saga, process.version)
     turn = Turn(plan, process, item, max(item.at_ms, process.updated_at_ms))
+    if item.envelope.type == MigrationRequested.type:
+        return _moved(book, turn)
     verdict = _apply(turn)
     if verdict == "buffered":
         return _buffered(turn)
@@ -204,12 +207,25 @@ def _buffered(turn: Turn) -> Decision:
     return Decision(after, "buffered", history=entry)
 
 
-def _ignored(turn: Turn, reason: Reason) -> Decision:
+def _moved(book: SagaBook, turn: Turn) -> Decision:
+    """Another version; nothing is sent, and nothing begins or ends by it."""
+    found = migrate(book, turn)
+    if not isinstance(found, Process):
+        return _ignored(turn, found, tuple(turn.notes))
+    before = turn.before
+    after = msgspec.structs.replace(
+        found, updated_at_ms=turn.now_ms, revision=before.revision + 1, history_length=before.history_length + 1
+    )
+    entry = encode_entry(turn.item, turn.now_ms, "applied", None, after.phase, after.revision, tuple(turn.notes), ())
+    return Decision(after, "applied", history=entry)
+
+
+def _ignored(turn: Turn, reason: Reason, notes: tuple[str, ...] = ()) -> Decision:
     """Nothing changes but the history."""
     before, alerts = turn.before, tuple(turn.alerts)
     if before.history_length >= HISTORY_MAX:
         return Decision(before, "ignored", reason, alerts=alerts)
-    entry = encode_entry(turn.item, turn.now_ms, "ignored", reason, before.phase, before.revision, (), ())
+    entry = encode_entry(turn.item, turn.now_ms, "ignored", reason, before.phase, before.revision, notes, ())
     after = msgspec.structs.replace(before, history_length=before.history_length + 1)
     return Decision(after, "ignored", reason, history=entry, alerts=alerts)
 

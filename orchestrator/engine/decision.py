@@ -25,6 +25,7 @@ Reason = Literal[
     "not-an-outcome",
     "not-awaited",
     "not-correctable",
+    "not-migratable",
     "not-skippable",
     "not-stuck",
     "nothing-to-retry",

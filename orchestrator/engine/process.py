@@ -98,6 +98,8 @@ class StepState(Struct, frozen=True):
     """An operator asked for a retry of a silent try: if the answer is `effect=none`, a new try follows at once."""
     detail: str | None = None
     """What a blocked step's builder raised, or why the last try failed."""
+    sent_as: str | None = None
+    """The path in its commands' ids, if a migration has renamed the step since the first was sent."""
 
 
 _NODE_NAMES = {"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u", "told": "t"}

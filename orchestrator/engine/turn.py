@@ -137,6 +137,10 @@ class Turn:
     def step(self, node: Node) -> StepState:
         return self.steps.get(node.key) or StepState()
 
+    def path(self, node: Node) -> str:
+        """The step's path as its commands' ids have it: a migration may have renamed it since."""
+        return self.step(node).sent_as or node.key
+
     def change(self, node: Node, **changes: object) -> StepState:
         """Replace fields of a step's state; returns the new one."""
         state = msgspec.structs.replace(self.step(node), **changes)

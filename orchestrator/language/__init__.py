@@ -21,6 +21,7 @@ from orchestrator.language.blocks import (
 from orchestrator.language.flow import choice, fallback, for_each, otherwise, repeat, sleep, sleep_until, when
 from orchestrator.language.injection import Ending, From
 from orchestrator.language.location import Location
+from orchestrator.language.migration import Migration
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
 from orchestrator.language.saga import Saga, SagaError
 from orchestrator.language.waiting import Approval, Escalation, Signal, WaitFor, approval, observe, wait_for
@@ -36,6 +37,7 @@ __all__ = [
     "Escalation",
     "From",
     "Location",
+    "Migration",
     "Parallel",
     "Pivot",
     "Retry",

@@ -12,6 +12,7 @@ from typing import Any
 from contracts.message import Event
 from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
 from orchestrator.language.location import Location
+from orchestrator.language.migration import Migration
 from orchestrator.language.waiting import WaitFor
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
@@ -40,9 +41,10 @@ class Saga:
         cancelled: What it does last, after everything was undone.
         cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
+        migrates: Older versions whose waiting processes may be moved to this one.
 
     Raises:
-        SagaError: a malformed name or version, or two steps of one name.
+        SagaError: a malformed name or version, two steps of one name, or a migration that is not from an older version.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Saga:
     cancelled: Block | None = None
     cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
+    migrates: tuple[Migration, ...] = ()
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,9 @@ class Saga:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
         if self.cancelled_by is not None and self.cancelled_by[0] is self.starts_on:
             raise SagaError(f"saga {self.name}: what starts it cannot call it off")
+        older = [migration.from_version for migration in self.migrates]
+        if len(set(older)) < len(older) or any(version >= self.version for version in older):
+            raise SagaError(f"saga {self.name}: version {self.version} migrates from {older}: each older version once")
         seen: set[str] = set()
         for step in self.blocks():
             if not isinstance(step, Named):
@@ -77,6 +83,10 @@ class Saga:
                 raise SagaError(f"saga {self.name}: {step.name} waits for what starts it")
             if isinstance(step, WaitFor) and self.cancelled_by is not None and step.wants is self.cancelled_by[0]:
                 raise SagaError(f"saga {self.name}: {step.name} waits for what calls the process off")
+
+    def migration(self, from_version: int) -> Migration | None:
+        """How processes of that version are taken over; None if they are not."""
+        return next((one for one in self.migrates if one.from_version == from_version), None)
 
     def steps(self) -> Iterator[CommandStep | Emit]:
         """All steps, in the order they are written, those of `cancelled` last."""

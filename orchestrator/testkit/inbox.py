@@ -7,7 +7,14 @@ from datetime import timedelta
 from contracts.envelope import Envelope, encode_headers, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE
 from contracts.message import Message
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
+from contracts.process import (
+    ApprovalGiven,
+    CancelRequested,
+    MigrationRequested,
+    OperatorAction,
+    SignalSent,
+    TimerFired,
+)
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
@@ -81,7 +88,7 @@ class Inbox:
         envelope = Envelope(id=id, source="/counterpoint/operator", type=sent.type)
         return self._append(envelope, sent.to_json(), (self._saga, self._version))
 
-    def control(self, message: ApprovalGiven | CancelRequested) -> Input:
+    def control(self, message: ApprovalGiven | CancelRequested | MigrationRequested) -> Input:
         """What else a person decides."""
         envelope = Envelope(id=f"control-{self._next}", source="/counterpoint/operator", type=message.type)
         return self._append(envelope, message.to_json())

@@ -31,6 +31,11 @@ class Judge:
     def __post_init__(self) -> None:
         self.saga = Structure(self.plan)
 
+    def follows(self, plan: Plan) -> None:
+        """The process was moved to another version."""
+        self.plan = plan
+        self.saga.follows(plan)
+
     def see(self, fed: Fed) -> None:
         """Raises Broken."""
         after = fed.after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,7 +67,10 @@ class Sent:
         return f"{self.kind} {self.step}{number}{' (again)' if self.again else ''}"
 
 
-def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: bool) -> Sent:
+def read_sent(
+    plan: Plan, process_id: str, record: OutgoingRecord, *, again: bool, renamed: Mapping[str, str] | None = None
+) -> Sent:
+    """`renamed`: the paths of steps that a migration has renamed, by the path that their ids keep."""
     envelope = decode_headers(record.headers)
     lifecycle = LIFECYCLE.get(envelope.type)
     if lifecycle is not None:
@@ -78,6 +82,7 @@ def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: boo
         return Sent("dead-letter", "", 0, envelope, Message, record, again)
     path = envelope.id.removeprefix(f"{process_id}/")
     name, *rest = path.split("/")
+    name = (renamed or {}).get(name, name)
     node = plan.find(name)
     assert node is not None, f"{envelope.id} is of no step"
     kind: SentKind = "emit" if not rest else "undo" if rest[0] == "undo" else "command"

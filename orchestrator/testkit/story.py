@@ -16,10 +16,11 @@ from typing import Any, Literal, TypeVar
 from contracts.envelope import Envelope
 from contracts.ids import command_id, process_id
 from contracts.message import Command, Event, Message
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction
+from contracts.process import ApprovalGiven, CancelRequested, MigrationRequested, OperatorAction
 from contracts.technical import CommandFailed
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decision import Reason
+from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
@@ -211,6 +212,30 @@ class Story:
         self._plan = self._folded.plan = self.book.plan(self.saga.name, self.saga.version)
         return self
 
+    def migrates(self, newer: Saga, *, revision: int | None = None, from_version: int | None = None) -> Story:
+        """From here on, a build runs that has `newer` beside; a person moves the process to it."""
+        self._all_told()
+        self.book = self._folded.book = SagaBook([*(plan.saga for plan in self.book.plans()), newer])
+        asked = MigrationRequested(
+            process_id=self.process.id,
+            from_version=self.process.version if from_version is None else from_version,
+            to_version=newer.version,
+            revision=self.process.revision if revision is None else revision,
+            operator="ann",
+        )
+        self._feed(self._log.control(asked))
+        self._plan = self._folded.plan
+        return self
+
+    def because(self, *words: str) -> Story:
+        """The history of the last input says all of this, for people."""
+        assert self.last.decision.history is not None
+        notes = " ".join(decode_entry(self.last.decision.history).notes)
+        missing = [word for word in words if word not in notes]
+        if missing:
+            raise Unexpected(f"the history does not say {missing}, but {notes!r}")
+        return self
+
     def timer_fires(self, timer_id: str) -> Story:
         """A timer fires now, whether it is due or not, set or not."""
         return self._feed(self._log.timer(timer_id, self._log.now_ms))
@@ -237,7 +262,8 @@ class Story:
         """Exactly these undos were sent. `covers`: the tries that the (one) undo names."""
         self._tell("undo", steps, again=False)
         if covers is not None:
-            expected = tuple(command_id(self.process.id, steps[-1], number) for number in covers)
+            path = self.process.steps[steps[-1]].sent_as or steps[-1]
+            expected = tuple(command_id(self.process.id, path, number) for number in covers)
             found = self._sent("undo", steps[-1], None).envelope.undoes
             if found != expected:
                 raise Unexpected(f"the undo of {steps[-1]} covers {found}, not {expected}")
