@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from orchestrator.language.location import Location
+
+
+def _where_written() -> Location:
+    frame = sys._getframe(2)
+    return Location(frame.f_code.co_filename, frame.f_lineno)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,7 @@ class Migration:
 
     from_version: int
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
+    location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
         if self.from_version < 1:

@@ -272,6 +272,10 @@ class Story:
     def resends_undo(self, *steps: str) -> Story:
         return self._tell("undo", steps, again=True)
 
+    def tells(self, *steps: str) -> Story:
+        """Exactly these emits have published their events."""
+        return self._tell("emit", steps, again=False)
+
     def emitted(self, event: type[M]) -> M:
         """The one event of that type that was published; it is told now."""
         found = [sent for sent in self._untold if sent.kind == "emit" and sent.model is event]

@@ -8,6 +8,7 @@ from orchestrator.language.saga import Saga
 from orchestrator.verify.exploration import check_exploration
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
+from orchestrator.verify.migrations import check_migrations
 from orchestrator.verify.rules import (
     ambiguous,
     builder_makes,
@@ -70,7 +71,7 @@ RULES: tuple[Rule, ...] = (
 def verify_sagas(sagas: Iterable[Saga], handlers: Handlers) -> tuple[Finding, ...]:
     """Every finding, ordered by file and line. Empty: the sagas may run."""
     subjects = [Subject(saga) for saga in sagas]
-    found = set(saga_unique.check(subjects))
+    found = {*saga_unique.check(subjects), *check_migrations(subject.saga for subject in subjects)}
     for subject in subjects:
         broken = {finding for rule in RULES for finding in rule(subject, handlers)}
         found |= broken or set(check_exploration(subject.saga))
