@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
 from pydantic import BaseModel
 
 from contracts.message import Message
 from orchestrator.engine.building import BuilderFailed, PayloadInvalid, parse_payload
 from orchestrator.engine.plan import Node, Plan, Slot
 from orchestrator.engine.process import NodeState, Outcome, Start, StepState
+from orchestrator.language.blocks import ON_STUCK
 from orchestrator.language.flow import ForEach
-from orchestrator.language.injection import Ending
+from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.waiting import captured_as
 
 
@@ -34,6 +36,8 @@ class Captured:
         """Raises BuilderFailed if it is not there, or not only once."""
         if slot.kind == "ending":
             return self.ending
+        if slot.kind == "stuck":
+            return decode_stuck(self.nodes[ON_STUCK].items[0])
         if slot.kind == "start":
             return _parsed(slot.wants, self.start.data)
         if slot.kind == "element":
@@ -109,6 +113,14 @@ class Captured:
         state = self.steps.get(key)
         if state is not None:
             yield from (outcome for outcome in (state.outcome, state.refusal) if outcome is not None)
+
+
+_stuck_decoder = msgspec.json.Decoder(Stuck)
+
+
+def decode_stuck(data: bytes) -> Stuck:
+    """As `on_stuck` has kept it when it began."""
+    return _stuck_decoder.decode(data)
 
 
 def _parsed(model: type[BaseModel], data: bytes) -> BaseModel:

@@ -11,7 +11,7 @@ from orchestrator.engine import early
 from orchestrator.engine.answers import answer
 from orchestrator.engine.approvals import decide_approval
 from orchestrator.engine.arrivals import arrive, is_arrival
-from orchestrator.engine.blocks import approval, command, sleep, undo, wait
+from orchestrator.engine.blocks import approval, command, on_stuck, sleep, undo, wait
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Alert, Decision, Reason, Verdict
@@ -47,7 +47,14 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
         return _buffered(turn)
     if verdict is not None:
         return _ignored(turn, verdict)
+    return _run(turn)
+
+
+def _run(turn: Turn) -> Decision:
+    """To the end of what the input has begun, alerts included."""
     run(turn)
+    if on_stuck.follow(turn):
+        run(turn)
     return _applied(turn)
 
 
@@ -81,8 +88,7 @@ def _start(plan: Plan, before: Process | None, item: Input) -> Decision:
     if early.called_off_before(plan, before):
         turn.note("it was called off before it started")
         turn.call_off()
-    run(turn)
-    return _applied(turn)
+    return _run(turn)
 
 
 def _new_process(plan: Plan, before: Process | None, item: Input) -> Process:
@@ -208,16 +214,15 @@ def _buffered(turn: Turn) -> Decision:
 
 
 def _moved(book: SagaBook, turn: Turn) -> Decision:
-    """Another version; nothing is sent, and nothing begins or ends by it."""
+    """Another version; nothing begins or ends by it, but for the alerts of one that is stuck."""
     found = migrate(book, turn)
     if not isinstance(found, Process):
         return _ignored(turn, found, tuple(turn.notes))
-    before = turn.before
-    after = msgspec.structs.replace(
-        found, updated_at_ms=turn.now_ms, revision=before.revision + 1, history_length=before.history_length + 1
-    )
-    entry = encode_entry(turn.item, turn.now_ms, "applied", None, after.phase, after.revision, tuple(turn.notes), ())
-    return Decision(after, "applied", history=entry)
+    anew = Turn(book.plan(found.saga, found.version), found, turn.item, turn.now_ms)
+    anew.notes = turn.notes
+    on_stuck.begin_anew(anew)
+    run(anew)
+    return _applied(anew)
 
 
 def _ignored(turn: Turn, reason: Reason, notes: tuple[str, ...] = ()) -> Decision:

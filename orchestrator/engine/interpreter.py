@@ -12,6 +12,7 @@ from orchestrator.engine.blocks import (
     emit,
     fallback,
     for_each,
+    on_stuck,
     parallel,
     pivot,
     repeat,
@@ -24,7 +25,7 @@ from orchestrator.engine.decision import Measure
 from orchestrator.engine.plan import PLACES_MAX, Node
 from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
-from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence
+from orchestrator.language.blocks import Block, CommandStep, Emit, OnStuck, Parallel, Pivot, Sequence
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.waiting import Approval, WaitFor
 
@@ -53,6 +54,7 @@ TRANSITIONS: dict[type[Block], Transitions] = {
     Sleep: sleep,
     WaitFor: wait,
     Approval: approval,
+    OnStuck: on_stuck,
     CommandStep: command,
     Pivot: pivot,
     Emit: emit,

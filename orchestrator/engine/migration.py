@@ -12,6 +12,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from contracts.process import MigrationRequested
+from orchestrator.engine.blocks.on_stuck import without_alerts
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Reason
@@ -21,7 +22,7 @@ from orchestrator.engine.plan import Node, Plan, outcomes_of
 from orchestrator.engine.process import Outcome, Process, StepState
 from orchestrator.engine.relocation import NotMigratable, Relocation
 from orchestrator.engine.turn import DEADLINE_TIMER, Turn
-from orchestrator.language.blocks import CommandStep
+from orchestrator.language.blocks import ON_STUCK, CommandStep
 from orchestrator.language.migration import Migration
 from orchestrator.language.waiting import Approval, WaitFor, captured_as, yields_of
 
@@ -73,6 +74,7 @@ def migrated(old: Plan, new: Plan, process: Process) -> Process:
     if process.ended is not None:
         raise NotMigratable(f"it has ended ({process.ended})")
     _check_start(new, process)
+    process = without_alerts(process)
     relocation = Relocation(old, new, migration, process)
     after = _Mover(old, new, migration, relocation.keys).move(process, relocation)
     missing = missing_demand(new, after)
@@ -99,7 +101,7 @@ class _Mover:
 
     def move(self, process: Process, relocation: Relocation) -> Process:
         steps = {self._key(key): self._step(key, state, process) for key, state in process.steps.items()}
-        roots = {key: state for key, state in process.nodes.items() if key in (BODY, CANCELLED)}
+        roots = {key: state for key, state in process.nodes.items() if key in (BODY, CANCELLED, ON_STUCK)}
         for key in process.nodes.keys() - roots.keys():
             self._key(key)
         cause = process.cause

@@ -9,16 +9,16 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from contracts.message import Command, Event, Message
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.blocks import Block, CommandStep, Emit, Named, OnStuck, children_of
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
-from orchestrator.language.injection import Ending
+from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import Parameter, read_element, read_parameters, read_signature
 from orchestrator.language.waiting import Approval, Wait, WaitFor, captured_as, yields_of
 
 _Place = tuple[int, str, Block, int | None, int, tuple[int, ...]]
 """The first fields of a Node."""
-LOOPS = (ForEach, Repeat)
+LOOPS = (ForEach, Repeat, OnStuck)
 PLACES_MAX = 100_000
 """Blocks of a process, each counted once for every element and round that its bounds allow: a process is one value in
 memory, and one input may run through all of it."""
@@ -33,7 +33,7 @@ class Slot:
     """One injected parameter: where its value comes from."""
 
     parameter: str
-    kind: Literal["start", "outcome", "ending", "element"]
+    kind: Literal["start", "outcome", "ending", "stuck", "element"]
     wants: type[BaseModel]
     optional: bool
     steps: tuple[str, ...] = ()
@@ -88,6 +88,8 @@ class Plan:
     """Steps whose outcome some later builder cannot do without: they are not skipped without one."""
     awaits: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     """Blocks that wait for an event type, or for `signal/<name>`."""
+    alerts_root: int | None = None
+    """The saga's `on_stuck`."""
 
     def wanted(self, type_name: str) -> type[BaseModel] | None:
         """What some block waits for under that type (or `signal/<name>`), or what calls the process off."""
@@ -149,7 +151,10 @@ class Plan:
         return number is not None
 
     def in_body(self, node: Node) -> bool:
-        return self.cancelled_root is None or node.number < self.cancelled_root
+        return all(root is None or node.number < root for root in (self.cancelled_root, self.alerts_root))
+
+    def in_alerts(self, node: Node) -> bool:
+        return self.alerts_root is not None and node.number >= self.alerts_root
 
 
 def outcomes_of(step: CommandStep) -> tuple[type[Event], ...]:
@@ -175,7 +180,7 @@ def compile_saga(saga: Saga) -> Plan:
         if isinstance(block, CommandStep | WaitFor | Approval):
             for outcome in _yields(block):
                 producers.setdefault(outcome, []).append(block.name)
-    most = places(saga.body) + (places(saga.cancelled) if saga.cancelled is not None else 0)
+    most = sum(places(root) for root in (saga.body, saga.cancelled, saga.on_stuck) if root is not None)
     if most > PLACES_MAX:
         raise PlanError(f"saga {saga.name}: within its bounds it may come to {most} blocks, more than {PLACES_MAX}")
     compiler = _Compiler(saga, producers)
@@ -183,9 +188,12 @@ def compile_saga(saga: Saga) -> Plan:
     cancelled_root = len(compiler.nodes) if saga.cancelled is not None else None
     if saga.cancelled is not None:
         compiler.add(saga.cancelled, None, 0)
+    alerts_root = len(compiler.nodes) if saga.on_stuck is not None else None
+    if saga.on_stuck is not None:
+        compiler.add(OnStuck(saga.on_stuck, saga.location), None, 0)
     nodes = tuple(node for node in compiler.nodes if node is not None)
     by_key = {node.key: node for node in nodes}
-    return Plan(saga, nodes, cancelled_root, by_key, frozenset(_demanded(nodes)), _awaits(nodes))
+    return Plan(saga, nodes, cancelled_root, by_key, frozenset(_demanded(nodes)), _awaits(nodes), alerts_root)
 
 
 def _awaits(nodes: tuple[Node, ...]) -> dict[str, tuple[Node, ...]]:
@@ -261,6 +269,8 @@ class _Compiler:
         wants = parameter.wants
         if wants is Ending:
             return Slot(parameter.name, "ending", BaseModel, parameter.optional)
+        if wants is Stuck:
+            return Slot(parameter.name, "stuck", BaseModel, parameter.optional)
         assert issubclass(wants, BaseModel)
         loop = next((loop for element, loop in reversed(self._elements) if element is wants), None)
         if loop is not None and parameter.source in (None, loop) and not parameter.many:

@@ -19,7 +19,7 @@ from orchestrator.language.blocks import (
     sequence,
 )
 from orchestrator.language.flow import choice, fallback, for_each, otherwise, repeat, sleep, sleep_until, when
-from orchestrator.language.injection import Ending, From
+from orchestrator.language.injection import Ending, From, Stuck
 from orchestrator.language.location import Location
 from orchestrator.language.migration import Migration
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
@@ -45,6 +45,7 @@ __all__ = [
     "SagaError",
     "Sequence",
     "Signal",
+    "Stuck",
     "Undo",
     "WaitFor",
     "approval",

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.message import Event
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, children_of
+from orchestrator.language.blocks import ON_STUCK, Block, CommandStep, Emit, Named, children_of
 from orchestrator.language.location import Location
 from orchestrator.language.migration import Migration
 from orchestrator.language.waiting import WaitFor
@@ -41,6 +41,8 @@ class Saga:
         cancelled: What it does last, after everything was undone.
         cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
+        on_stuck: Alerts (emit, sleep, sequence, choice, repeat) that begin whenever the process waits for a person to
+            decide, and are given up as soon as one has.
         migrates: Older versions whose waiting processes may be moved to this one.
 
     Raises:
@@ -55,6 +57,7 @@ class Saga:
     cancelled: Block | None = None
     cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
+    on_stuck: Block | None = None
     migrates: tuple[Migration, ...] = ()
     location: Location = field(default_factory=_where_written, compare=False)
 
@@ -70,7 +73,7 @@ class Saga:
         older = [migration.from_version for migration in self.migrates]
         if len(set(older)) < len(older) or any(version >= self.version for version in older):
             raise SagaError(f"saga {self.name}: version {self.version} migrates from {older}: each older version once")
-        seen: set[str] = set()
+        seen: set[str] = set() if self.on_stuck is None else {ON_STUCK}
         for step in self.blocks():
             if not isinstance(step, Named):
                 continue
@@ -95,10 +98,12 @@ class Saga:
                 yield block
 
     def blocks(self) -> Iterator[Block]:
-        """Every block, each before those inside it; those of `cancelled` last."""
+        """Every block, each before those inside it; those of `cancelled` and then of `on_stuck` last."""
         yield from _blocks(self.body)
         if self.cancelled is not None:
             yield from _blocks(self.cancelled)
+        if self.on_stuck is not None:
+            yield from _blocks(self.on_stuck)
 
 
 def _blocks(block: Block) -> Iterator[Block]:
