@@ -9,7 +9,7 @@ from contracts.technical import CommandFailed
 from orchestrator.engine.blocks.undo import OPEN
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
-from orchestrator.language.blocks import CommandStep, Sequence
+from orchestrator.language.blocks import ON_STUCK, CommandStep, Sequence
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
 from orchestrator.testkit.fold import Fed
 from orchestrator.testkit.invariants import Broken
@@ -45,6 +45,8 @@ class Judge:
         self._note(fed)
         self._judge_cause(fed.before, after)
         for sent in fed.sent:
+            if sent.step.startswith(f"{ON_STUCK}["):
+                continue  # alerts have no part in what the process does
             if sent.kind == "undo" and not sent.again:
                 self._judge_undo(sent, after)
             elif sent.kind in ("command", "emit"):

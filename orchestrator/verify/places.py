@@ -35,6 +35,8 @@ class Spot:
     past_pivot: bool
     finished: tuple[Block, ...]
     possible: frozenset[str]
+    alerting: bool = False
+    """In the `on_stuck` block."""
 
     @property
     def parent(self) -> Block | None:
@@ -82,10 +84,12 @@ class _Before:
     possible: frozenset[str]
     past_pivot: bool
     cancelled: bool
+    alerting: bool = False
 
     def after(self, block: Block) -> _Before:
         past_pivot = self.past_pivot or _pivots(block)
-        return _Before((*self.finished, block), self.possible | names(block), past_pivot, self.cancelled)
+        possible = self.possible | names(block)
+        return replace(self, finished=(*self.finished, block), possible=possible, past_pivot=past_pivot)
 
     def beside(self, others: tuple[Block, ...]) -> _Before:
         """Those may have begun."""
@@ -102,12 +106,17 @@ def walk_saga(saga: Saga) -> Iterator[Spot]:
     if saga.cancelled is not None:
         last = _Before((), names(saga.body), past_pivot=False, cancelled=True)
         yield from _walk(saga.cancelled, (), "cancelled", last)
+    if saga.on_stuck is not None:
+        every = names(saga.body) | (frozenset() if saga.cancelled is None else names(saga.cancelled))
+        whenever = _Before((), every, past_pivot=False, cancelled=False, alerting=True)
+        yield from _walk(saga.on_stuck, (), "on_stuck", whenever)
 
 
 def _walk(block: Block, above: tuple[Block, ...], path: str, before: _Before) -> Iterator[Spot]:
     path = f"{path} > {titled(block)}" if path else titled(block)
     yield Spot(
-        block, path, len(above), above, before.cancelled, before.past_pivot, before.finished, before.possible
+        block, path, len(above), above, before.cancelled, before.past_pivot, before.finished, before.possible,
+        before.alerting,
     )  # fmt: skip
     inside, children = (*above, block), children_of(block)
     for position, child in enumerate(children):

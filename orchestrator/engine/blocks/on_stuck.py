@@ -3,7 +3,7 @@
 They begin when a process that was not stuck is, or is so at other places than before, and are given up at once when it
 is not stuck any more. They never hold the process up and never make it stuck: what goes wrong in them is noted, raises
 an alert and ends them (`Turn.block`). State: `count`: how often they have begun; it numbers their scope,
-`on_stuck[2].`, from 1; `items`: what a builder is told as `Stuck`, as JSON. Nothing of an alert is left when it is over.
+`on_stuck[2].`, from 1; `items`: what a builder is told as `Stuck`, as JSON. Nothing is left of what is over.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ RULE = "no-undo"
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for spot in subject.spots:
         step = spot.block
-        if not isinstance(step, CommandStep):
+        if not isinstance(step, CommandStep) or spot.alerting:
             continue
         if step.undo is not None and step.irreversible:
             yield subject.at_block(

@@ -1,8 +1,8 @@
 """`reserved-name`: a step is not called like a part of the ids and timers that are made from its name.
 
 Ids are `<process>/<step>/<try>`, `<process>/<step>/undo/<n>` and `<process>/phase/<n>`; timers `deadline`,
-`<step>/silence`, `<step>/retry` and `<step>/wake`. None of these would be confused by the
-engine, all of them by people.
+`<step>/silence`, `<step>/retry` and `<step>/wake`; alerts are in `on_stuck[<n>]`. None of these would be confused by
+the engine, all of them by people.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Subject
 
 RULE = "reserved-name"
-RESERVED = frozenset(("deadline", "phase", "retry", "silence", "undo", "wake"))
+RESERVED = frozenset(("deadline", "on_stuck", "phase", "retry", "silence", "undo", "wake"))
 
 
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
