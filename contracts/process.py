@@ -110,6 +110,18 @@ class CancelRequested(Event, type="orchestrator.cancel.v1"):
     note: str | None = Field(default=None, max_length=2_000)
 
 
+class MigrationRequested(Event, type="orchestrator.migrate.v1"):
+    """A person moves a process to a newer version of its saga, which has declared the migration. `from_version` and
+    `revision` are what that person saw: if the process has moved on, the request is ignored as stale."""
+
+    process_id: Text
+    from_version: int = Field(ge=1, strict=True)
+    to_version: int = Field(ge=1, strict=True)
+    revision: int = Field(ge=0, strict=True)
+    operator: Text
+    note: str | None = Field(default=None, max_length=2_000)
+
+
 class OperatorAction(Event, type="orchestrator.operator-action.v1"):
     """What a person decided about a stuck process. `step`, `try_number` and `revision` are what that person saw:
     if the process has moved on, the action is ignored as stale.

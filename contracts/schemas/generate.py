@@ -14,6 +14,7 @@ from contracts.message import Command, Message
 from contracts.process import (
     CancelChild,
     ChildEnded,
+    MigrationRequested,
     OperatorAction,
     ReleaseChild,
     StartChild,
@@ -29,6 +30,7 @@ Schema = dict[str, Any]
 
 _ELSEWHERE: dict[type[Message], Schema] = {
     CommandFailed: {"x-topic": "the <context>.events of the command", "x-key": "the key of the command"},
+    MigrationRequested: {"x-topic": INBOX},
     OperatorAction: {"x-topic": INBOX},
     TimerFired: {"x-topic": INBOX},
     StartChild: {"x-topic": INBOX},

@@ -17,7 +17,7 @@ from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
-from orchestrator.runtime.readmodel import Query, VersionKey
+from orchestrator.runtime.readmodel import UNFINISHED, Query, VersionKey
 from orchestrator.runtime.topics_kafka import TopicsReport
 
 OnAction = Callable[[Any, str], Awaitable[None]]
@@ -96,6 +96,13 @@ class MemoryConnections:
         begun = [one for one in self.states.values() if one.phase != "early"]
         wanted = [one for one in begun if sagas is None or one.saga in sagas]
         return Counter(VersionKey(one.saga, one.version, one.phase) for one in wanted)
+
+    async def unfinished(self, saga: str, version: int) -> AsyncIterator[Sequence[Process]]:
+        yield [
+            process
+            for process in self.states.values()
+            if (process.saga, process.version) == (saga, version) and process.phase in UNFINISHED
+        ]
 
     async def refused_shards(self) -> Sequence[RefusedShard]:
         return self.refused

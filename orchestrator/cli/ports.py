@@ -38,6 +38,10 @@ class ProcessReader(Protocol):
         """How many processes are kept, by saga, version and phase."""
         ...
 
+    def unfinished(self, saga: str, version: int) -> AsyncIterator[Sequence[Process]]:
+        """All processes of that version that have not ended, page by page."""
+        ...
+
     async def refused_shards(self) -> Sequence[RefusedShard]:
         """Shards that do no work until a person has acted."""
         ...

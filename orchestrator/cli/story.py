@@ -19,6 +19,7 @@ from contracts.process import (
     CancelChild,
     CancelRequested,
     ChildEnded,
+    MigrationRequested,
     OperatorAction,
     ReleaseChild,
     SignalSent,
@@ -106,6 +107,7 @@ IGNORED_BECAUSE = {
     "correction-invalid": "the payload does not fit the command's contract",
     "early-full": "too many messages wait for this process already",
     "form-invalid": "the form does not fit",
+    "not-migratable": "its state cannot be carried over to that version (the notes say why)",
     "not-correctable": "there is no answered command here that could be corrected",
     "wrong-role": "this role may not decide here",
     "past-pivot": "the process had passed the point of no return",
@@ -246,6 +248,7 @@ SAID = {
     SignalSent.type: "{sender} signals {signal}",
     ApprovalGiven.type: "{by} says: {decision} {step}",
     CancelRequested.type: "{operator} says: cancel",
+    MigrationRequested.type: "{operator} says: migrate from version {from_version} to {to_version}",
 }
 """What else a person says, in words."""
 FROM_PARENT = {

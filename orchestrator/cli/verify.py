@@ -10,11 +10,12 @@ from rich.text import Text
 
 from orchestrator.cli.failures import NotFound, Refused
 from orchestrator.cli.options import AsJson, EndpointsFile
-from orchestrator.cli.output import print_json, screen
+from orchestrator.cli.output import print_json, say, screen
 from orchestrator.cli.session import session_of
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import HandlersError, read_handlers
 from orchestrator.verify.run import verify_sagas
+from orchestrator.verify.seeds import SeedsError, check_seeds
 from orchestrator.verify.versions import FingerprintsError, check_versions, read_fingerprints
 
 
@@ -25,6 +26,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Prove sagas: everything injected is captured, everything can be undone, every command is handled. Needs no stack.
+
+    Their functions are also called in other processes, under three hash seeds: they must make the same of the same.
 
     \b
     Examples:
@@ -40,8 +43,12 @@ def verify(
         findings = verify_sagas(sagas, read_handlers(), session.around.sagas)
         if session.around.fingerprints is not None:
             findings += check_versions(sagas, read_fingerprints(session.around.fingerprints))
-    except (HandlersError, FingerprintsError) as error:
+        depending, unchecked = check_seeds(sagas, session.around.environment)
+    except (HandlersError, FingerprintsError, SeedsError) as error:
         raise Refused(str(error)) from None
+    findings += depending
+    for one in unchecked:
+        say(f"note: {one.saga}: {one.name} was not called under other hash seeds: {one.why}", style="yellow")
     if session.as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from contracts.process import MigrationRequested
+from contracts.record import IncomingRecord
 from orchestrator.cli.failures import NotFound, Refused, Usage
+from orchestrator.cli.migrate import migrate
 from orchestrator.cli.options import AsJson, EndpointsFile
 from orchestrator.cli.output import print_json, say, screen
 from orchestrator.cli.session import Session, session_of
@@ -32,6 +36,7 @@ SCAN_SECONDS = 3_600.0
 SCAN_MAX = 50_000_000
 """Records of the inbox that a check reads, unless more are allowed."""
 PROGRESS_EVERY = 100_000
+TYPE_HEADER = "ce_type"
 SHOWN_DIGITS = 12
 """Of a fingerprint, in the table."""
 
@@ -45,7 +50,10 @@ class _Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-group = typer.Typer(cls=_Group, help="Versions of sagas: which still run, and whether one may be dropped.")
+group = typer.Typer(
+    cls=_Group,
+    help="Versions of sagas: which still run, moving processes to a newer one, and whether one may be dropped.",
+)
 
 
 @group.command("list")
@@ -65,6 +73,7 @@ def list_versions(
     Examples:
       counterpoint versions
       counterpoint versions order-fulfilment --json
+      counterpoint versions migrate order-fulfilment --from 1 --to 2 --all --dry-run
       counterpoint versions drop order-fulfilment 1 --check     may it be taken out of the build?
       counterpoint versions --write                             record the fingerprints of new versions
     """
@@ -84,6 +93,9 @@ def list_versions(
         screen().print(_table(rows))
 
 
+group.command("migrate")(migrate)
+
+
 @group.command("drop")
 def drop(
     context: typer.Context,
@@ -94,7 +106,10 @@ def drop(
     endpoints: EndpointsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a version may be taken out of the build: no process of it runs, and no retained input is for it.
+    """Say whether a version may be taken out of the build: no process of it is left, and no retained input is for it.
+
+    A process that has ended counts until it has expired: a late success of one of its steps would still be undone, and
+    only its own version says how.
 
     \b
     Examples:
@@ -110,16 +125,16 @@ def drop(
     reasons, ended = _reasons(saga, version, known, counts)
     retained = None if reasons else _retained(session, saga, version, limit)
     if retained:
-        reasons.append(f"{retained} inputs in the retained inbox may start a process of it")
+        reasons.append(f"{retained} inputs in the retained inbox start a process of it, or move one from or to it")
     if session.as_json:
         found = {"saga": saga, "version": version, "ended": ended, "retained_inputs": retained, "reasons": reasons}
         print_json({"droppable": not reasons, **found})
     if reasons:
         raise Refused(f"version {version} of {saga} cannot be dropped", tuple(reasons))
-    if ended:
-        say(f"note: {ended} ended processes of it are kept; a late answer to one of them would need it", style="yellow")
     if not session.as_json:
-        screen().print(f"version {version} of {saga} may be dropped: nothing runs, and no retained input is for it")
+        screen().print(
+            f"version {version} of {saga} may be dropped: no process is left, and no retained input is for it"
+        )
 
 
 def _reasons(saga: str, version: int, known: set[int], counts: Mapping[VersionKey, int]) -> tuple[list[str], int]:
@@ -128,11 +143,15 @@ def _reasons(saga: str, version: int, known: set[int], counts: Mapping[VersionKe
     reasons = [f"{of_it[phase]} processes are {phase}" for phase in sorted(UNFINISHED & of_it.keys()) if of_it[phase]]
     if version == max(known, default=0):
         reasons.insert(0, f"it is the newest version of {saga}: new processes start in it")
-    return reasons, sum(count for phase, count in of_it.items() if phase not in UNFINISHED)
+    ended = sum(count for phase, count in of_it.items() if phase not in UNFINISHED)
+    if ended:
+        reasons.append(f"{ended} ended processes of it are kept: a late answer to one of them would need it")
+    return reasons, ended
 
 
 def _retained(session: Session, saga: str, version: int, limit: int) -> int:
-    """Inputs in the retained inbox that are stamped with that version. Raises Refused: there are too many to read."""
+    """Inputs in the retained inbox that are stamped with that version, or move a process from or to it. Raises Refused:
+    there are too many to read."""
     endpoints = session.kafka()
     wanted = {(SAGA_HEADER, saga.encode()), (VERSION_HEADER, str(version).encode())}
 
@@ -142,13 +161,26 @@ def _retained(session: Session, saga: str, version: int, limit: int) -> int:
             if size > limit:
                 raise Refused(f"the inbox retains {size:,} records; --limit {size} reads them all")
             async for batch in inbox.batches():
-                found += sum(wanted <= set(one.headers) for one in batch)
+                found += sum(wanted <= set(one.headers) or _moves(one, saga, version) for one in batch)
                 if read // PROGRESS_EVERY != (read + len(batch)) // PROGRESS_EVERY:
                     say(f"{read + len(batch):,} of {size:,} records read", style="dim")
                 read += len(batch)
             return found
 
     return session.run(work, SCAN_SECONDS)
+
+
+def _moves(record: IncomingRecord, saga: str, version: int) -> bool:
+    """It asks for a process to be moved from or to that version."""
+    if (TYPE_HEADER, MigrationRequested.type.encode()) not in record.headers:
+        return False
+    if (record.key or b"").partition(b":")[0] != saga.encode():
+        return False
+    try:
+        asked = MigrationRequested.model_validate_json(record.value or b"")
+    except ValidationError:
+        return False  # it will be ignored
+    return version in (asked.from_version, asked.to_version)
 
 
 def _counts(session: Session, saga: str | None) -> Mapping[VersionKey, int]:

@@ -64,7 +64,7 @@ def _address(turn: Turn, causation: str | None) -> Address | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= NUMBER_LENGTH_MAX) or digits[0] == "0":
         return None  # not as we write numbers: no id of ours
     is_undo = path.endswith("/undo")
-    node = turn.plan.find(path.removesuffix("/undo"))
+    node = _sender(turn, path.removesuffix("/undo"))
     if node is None or not isinstance(node.block, CommandStep | Subsaga):
         return None
     number = int(digits)
@@ -73,6 +73,15 @@ def _address(turn: Turn, causation: str | None) -> Address | None:
     else:
         known = command.try_state(turn, node, number) is not None
     return Address(node, number, is_undo) if known else None
+
+
+def _sender(turn: Turn, path: str) -> Node | None:
+    """The step whose commands have that path in their ids."""
+    node = turn.plan.find(path)
+    if node is not None and turn.path(node) == path:
+        return node
+    renamed = next((key for key, step in turn.steps.items() if step.sent_as == path), None)
+    return None if renamed is None else turn.plan.find(renamed)
 
 
 Kind = Literal["success", "refusal", "failure"]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
 from pydantic import BaseModel
 
 from contracts.message import Message
 from orchestrator.engine.building import BuilderFailed, PayloadInvalid, parse_payload
 from orchestrator.engine.plan import Node, Plan, Slot
 from orchestrator.engine.process import NodeState, Outcome, Start, StepState
+from orchestrator.language.blocks import ON_STUCK
 from orchestrator.language.flow import ForEach
-from orchestrator.language.injection import Ending
+from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.waiting import captured_as
 
 
@@ -34,6 +36,8 @@ class Captured:
         """Raises BuilderFailed if it is not there, or not only once."""
         if slot.kind == "ending":
             return self.ending
+        if slot.kind == "stuck":
+            return decode_stuck(self.nodes[ON_STUCK].items[0])
         if slot.kind == "start":
             return _parsed(slot.wants, self.start.data)
         if slot.kind == "element":
@@ -42,7 +46,7 @@ class Captured:
         found = [
             outcome
             for name in slot.steps
-            for outcome in self._outcomes(self.plan.by_key[name])
+            for outcome in self.outcomes(self.plan.by_key[name])
             if outcome.type == wanted
         ]
         if slot.many:
@@ -62,16 +66,20 @@ class Captured:
         around = "".join(f"{part}." for part in parts[:depth])
         return _parsed(slot.wants, self.nodes[around + loop].items[int(parts[depth][len(loop) + 1 : -1])])
 
-    def _outcomes(self, step: Node) -> Iterator[Outcome]:
+    def outcomes(self, step: Node) -> Iterator[Outcome]:
         """What a step has captured: in the elements and rounds that the place is in itself; in all elements of a
         `for_each`, and in the latest round of a `repeat`, that it is not in."""
+        scope = self.scope_of(step)
+        yield from self._inside(scope, self.plan.loops(step)[scope.count(".") :], step)
+
+    def scope_of(self, step: Node) -> str:
+        """The elements and rounds that the place and the step are both in."""
         parts = [part for part in self.place.scope.split(".") if part]
         shared = 0
         loops = self.plan.loops(step)
         while shared < min(len(parts), len(loops)) and parts[shared].partition("[")[0] == loops[shared]:
             shared += 1
-        prefix = "".join(f"{part}." for part in parts[:shared])
-        yield from self._inside(prefix, loops[shared:], step)
+        return "".join(f"{part}." for part in parts[:shared])
 
     def _inside(self, prefix: str, loops: tuple[str, ...], step: Node) -> Iterator[Outcome]:
         if not loops:
@@ -105,6 +113,14 @@ class Captured:
         state = self.steps.get(key)
         if state is not None:
             yield from (outcome for outcome in (state.outcome, state.refusal) if outcome is not None)
+
+
+_stuck_decoder = msgspec.json.Decoder(Stuck)
+
+
+def decode_stuck(data: bytes) -> Stuck:
+    """As `on_stuck` has kept it when it began."""
+    return _stuck_decoder.decode(data)
 
 
 def _parsed(model: type[BaseModel], data: bytes) -> BaseModel:

@@ -38,7 +38,7 @@ RELEASED: tuple[TryState, ...] = ("succeeded", "refused")
 def tell_child(turn: Turn, node: Node, kind: type[ToChild], *, id: str, undoes: tuple[str, ...] = ()) -> Effect:
     """Sends the message to the process that the step has started, and returns what was sent."""
     assert isinstance(node.block, Subsaga)
-    child, started = turn.step(node).child, command_id(turn.before.id, node.key, 1)
+    child, started = turn.step(node).child, command_id(turn.before.id, turn.path(node), 1)
     assert child is not None, "nothing is told to a child before it is started"
     effect = inbox_effect(
         kind(process_id=child, parent=turn.before.id, step=node.key, start=started),
@@ -61,7 +61,7 @@ def release(turn: Turn) -> None:
         if step.child is not None and step.tries[-1].state in RELEASED:
             node = turn.plan.find(key)
             assert node is not None, "a step has a place in the saga"
-            tell_child(turn, node, ReleaseChild, id=child_notice_id(turn.before.id, key, "release"))
+            tell_child(turn, node, ReleaseChild, id=child_notice_id(turn.before.id, turn.path(node), "release"))
 
 
 # What a child is told.

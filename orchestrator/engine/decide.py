@@ -10,6 +10,7 @@ from contracts.process import (
     ApprovalGiven,
     CancelRequested,
     ChildEnded,
+    MigrationRequested,
     OperatorAction,
     Phase,
     ReleaseChild,
@@ -20,7 +21,7 @@ from orchestrator.engine import children, early
 from orchestrator.engine.answers import answer, child_ended
 from orchestrator.engine.approvals import decide_approval
 from orchestrator.engine.arrivals import arrive, is_arrival
-from orchestrator.engine.blocks import approval, command, sleep, undo, wait
+from orchestrator.engine.blocks import approval, command, on_stuck, sleep, undo, wait
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Alert, Decision, Reason, Verdict
@@ -30,6 +31,7 @@ from orchestrator.engine.inputs import Input
 from orchestrator.engine.interpreter import run
 from orchestrator.engine.lifecycle import announce
 from orchestrator.engine.limiter import LIMITER_PREFIX, decide_limiter
+from orchestrator.engine.migration import migrate
 from orchestrator.engine.operator import act, cancel
 from orchestrator.engine.permit_inputs import hear, on_timer
 from orchestrator.engine.permits import PERMIT_TIMER, SAGA_ADDRESS, ask
@@ -51,12 +53,21 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
         return _first(book, process, item)
     plan = book.plan(process.saga, process.version)
     turn = Turn(plan, process, item, max(item.at_ms, process.updated_at_ms))
+    if item.envelope.type == MigrationRequested.type:
+        return _moved(book, turn)
     verdict = _apply(turn)
     if verdict == "buffered":
         return _buffered(turn)
     if verdict is not None:
         return _ignored(turn, verdict)
+    return _run(turn)
+
+
+def _run(turn: Turn) -> Decision:
+    """To the end of what the input has begun, alerts included."""
     run(turn)
+    if on_stuck.follow(turn):
+        run(turn)
     return _applied(turn)
 
 
@@ -119,8 +130,7 @@ def _start(
     if early.called_off_before(plan, before):
         turn.note("it was called off before it started")
         turn.call_off()
-    run(turn)
-    return _applied(turn)
+    return _run(turn)
 
 
 def _new_process(plan: Plan, before: Process | None, item: Input, type_name: str, data: bytes) -> Process:
@@ -252,12 +262,24 @@ def _buffered(turn: Turn) -> Decision:
     return Decision(after, "buffered", history=entry)
 
 
-def _ignored(turn: Turn, reason: Reason) -> Decision:
+def _moved(book: SagaBook, turn: Turn) -> Decision:
+    """Another version; nothing begins or ends by it, but for the alerts of one that is stuck."""
+    found = migrate(book, turn)
+    if not isinstance(found, Process):
+        return _ignored(turn, found, tuple(turn.notes))
+    anew = Turn(book.plan(found.saga, found.version), found, turn.item, turn.now_ms)
+    anew.notes = turn.notes
+    on_stuck.begin_anew(anew)
+    run(anew)
+    return _applied(anew)
+
+
+def _ignored(turn: Turn, reason: Reason, notes: tuple[str, ...] = ()) -> Decision:
     """Nothing changes but the history."""
     before, alerts = turn.before, tuple(turn.alerts)
     if before.history_length >= HISTORY_MAX:
         return Decision(before, "ignored", reason, alerts=alerts)
-    entry = encode_entry(turn.item, turn.now_ms, "ignored", reason, before.phase, before.revision, (), ())
+    entry = encode_entry(turn.item, turn.now_ms, "ignored", reason, before.phase, before.revision, notes, ())
     after = msgspec.structs.replace(before, history_length=before.history_length + 1)
     return Decision(after, "ignored", reason, history=entry, alerts=alerts)
 

@@ -25,6 +25,7 @@ Reason = Literal[
     "not-an-outcome",
     "not-awaited",
     "not-correctable",
+    "not-migratable",
     "not-skippable",
     "not-stuck",
     "nothing-to-retry",
@@ -38,7 +39,7 @@ Reason = Literal[
 ]
 """Why an input was ignored: the closed set that metrics use as a label. See docs/protocol.md."""
 
-Alert = Literal["success-without-process", "deadline-after-pivot", "surplus-success", "early-full"]
+Alert = Literal["success-without-process", "deadline-after-pivot", "surplus-success", "early-full", "on-stuck-failed"]
 Verdict = Reason | Literal["buffered"] | None
 """What an input comes to: ignored for a reason, kept for later, or applied."""
 

@@ -13,6 +13,7 @@ from orchestrator.engine.blocks import (
     emit,
     fallback,
     for_each,
+    on_stuck,
     parallel,
     pivot,
     repeat,
@@ -27,7 +28,7 @@ from orchestrator.engine.permits import release_all
 from orchestrator.engine.plan import PLACES_MAX, Node
 from orchestrator.engine.process import NodeState, NodeStatus
 from orchestrator.engine.turn import DEADLINE_TIMER, Move, Turn
-from orchestrator.language.blocks import Block, CommandStep, Emit, Parallel, Pivot, Sequence, Subsaga
+from orchestrator.language.blocks import Block, CommandStep, Emit, OnStuck, Parallel, Pivot, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.waiting import Approval, WaitFor
 
@@ -56,6 +57,7 @@ TRANSITIONS: dict[type[Block], Transitions] = {
     Sleep: sleep,
     WaitFor: wait,
     Approval: approval,
+    OnStuck: on_stuck,
     CommandStep: command,
     Subsaga: subsaga,
     Pivot: pivot,

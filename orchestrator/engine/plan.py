@@ -9,16 +9,16 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from contracts.message import Command, Event, Message
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, Returns, Subsaga, children_of
+from orchestrator.language.blocks import Block, CommandStep, Emit, Named, OnStuck, Returns, Subsaga, children_of
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
-from orchestrator.language.injection import Ending
+from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import Parameter, read_element, read_parameters, read_signature
 from orchestrator.language.waiting import Approval, Wait, WaitFor, captured_as, yields_of
 
 _Place = tuple[int, str, Block, int | None, int, tuple[int, ...]]
 """The first fields of a Node."""
-LOOPS = (ForEach, Repeat)
+LOOPS = (ForEach, Repeat, OnStuck)
 PLACES_MAX = 100_000
 """Blocks of a process, each counted once for every element and round that its bounds allow: a process is one value in
 memory, and one input may run through all of it."""
@@ -33,7 +33,7 @@ class Slot:
     """One injected parameter: where its value comes from."""
 
     parameter: str
-    kind: Literal["start", "outcome", "ending", "element"]
+    kind: Literal["start", "outcome", "ending", "stuck", "element"]
     wants: type[BaseModel]
     optional: bool
     steps: tuple[str, ...] = ()
@@ -90,6 +90,8 @@ class Plan:
     """Blocks that wait for an event type, or for `signal/<name>`."""
     returns: Node | None = None
     """What a completed child brings home; in no other block."""
+    alerts_root: int | None = None
+    """The saga's `on_stuck`."""
 
     def wanted(self, type_name: str) -> type[BaseModel] | None:
         """What some block waits for under that type (or `signal/<name>`), or what calls the process off."""
@@ -152,7 +154,10 @@ class Plan:
 
     def in_body(self, node: Node) -> bool:
         """`returns` is in no root block, and is asked about nowhere."""
-        return self.cancelled_root is None or node.number < self.cancelled_root
+        return all(root is None or node.number < root for root in (self.cancelled_root, self.alerts_root))
+
+    def in_alerts(self, node: Node) -> bool:
+        return self.alerts_root is not None and node.number >= self.alerts_root
 
 
 def outcomes_of(step: CommandStep) -> tuple[type[Event], ...]:
@@ -191,7 +196,7 @@ def compile_saga(saga: Saga) -> Plan:
         if isinstance(block, CommandStep | Subsaga | WaitFor | Approval):
             for outcome in _yields(block):
                 producers.setdefault(outcome, []).append(block.name)
-    most = places(saga.body) + (places(saga.cancelled) if saga.cancelled is not None else 0)
+    most = sum(places(root) for root in (saga.body, saga.cancelled, saga.on_stuck) if root is not None)
     if most > PLACES_MAX:
         raise PlanError(f"saga {saga.name}: within its bounds it may come to {most} blocks, more than {PLACES_MAX}")
     compiler = _Compiler(saga, producers)
@@ -200,12 +205,17 @@ def compile_saga(saga: Saga) -> Plan:
     if saga.cancelled is not None:
         compiler.add(saga.cancelled, None, 0)
     result_of(saga)
+    result = len(compiler.nodes) if saga.result is not None else None
     if saga.result is not None:
         compiler.add(saga.result, None, 0)
+    alerts_root = len(compiler.nodes) if saga.on_stuck is not None else None
+    if saga.on_stuck is not None:
+        compiler.add(OnStuck(saga.on_stuck, saga.location), None, 0)
     nodes = tuple(node for node in compiler.nodes if node is not None)
     by_key = {node.key: node for node in nodes}
-    returns = None if saga.result is None else nodes[-1]
-    return Plan(saga, nodes, cancelled_root, by_key, frozenset(_demanded(nodes)), _awaits(nodes), returns)
+    demanded, awaits = frozenset(_demanded(nodes)), _awaits(nodes)
+    returns = None if result is None else nodes[result]
+    return Plan(saga, nodes, cancelled_root, by_key, demanded, awaits, returns, alerts_root)
 
 
 def _awaits(nodes: tuple[Node, ...]) -> dict[str, tuple[Node, ...]]:
@@ -285,6 +295,8 @@ class _Compiler:
         wants = parameter.wants
         if wants is Ending:
             return Slot(parameter.name, "ending", BaseModel, parameter.optional)
+        if wants is Stuck:
+            return Slot(parameter.name, "stuck", BaseModel, parameter.optional)
         assert issubclass(wants, BaseModel)
         loop = next((loop for element, loop in reversed(self._elements) if element is wants), None)
         if loop is not None and parameter.source in (None, loop) and not parameter.many:

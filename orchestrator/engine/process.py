@@ -14,7 +14,7 @@ from contracts.ids import partition_of
 from contracts.process import Phase
 from contracts.record import Headers, OutgoingRecord
 from contracts.topics import INBOX, SHARDS
-from orchestrator.language.injection import CauseReason
+from orchestrator.language.injection import CauseReason, Ending
 
 ENGINE_SEMANTICS = 1
 """Raised with every change that would make the fold of the same inputs give another state."""
@@ -119,6 +119,8 @@ class StepState(Struct, frozen=True):
     """What a blocked step's builder raised, or why the last try failed."""
     child: str | None = None
     """The process that this step started."""
+    sent_as: str | None = None
+    """The path in its commands' ids, if a migration has renamed the step since the first was sent."""
 
 
 _NODE_NAMES = {"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u", "told": "t"}
@@ -175,6 +177,11 @@ class Cause(Struct, frozen=True):
     reason: CauseReason
     step: str | None = None
     detail: str | None = None
+
+    @property
+    def ending(self) -> Ending:
+        """What builders are told."""
+        return Ending("operator" if self.reason == "parent" else self.reason, self.step)
 
 
 class Parentage(Struct, frozen=True):

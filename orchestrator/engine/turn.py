@@ -16,6 +16,7 @@ from orchestrator.engine.effects import Effect
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import LOOPS, Node, Plan
 from orchestrator.engine.process import Cause, NodeState, NodeStatus, Outcome, Process, StepState
+from orchestrator.language.blocks import ON_STUCK
 from orchestrator.language.flow import Fallback
 from orchestrator.language.injection import CauseReason, Ending, EndingReason
 from orchestrator.language.saga import RETURNS
@@ -70,9 +71,13 @@ class Turn:
 
     def fail(self, node: Node, reason: EndingReason, detail: str | None) -> None:
         """A block cannot succeed: the next alternative of a fallback around it, else past the pivot a person must
-        decide, else everything is undone."""
+        decide, else everything is undone. A round too many of an alert is just its end."""
         caught = self._abandoned_alternative(node)
-        if caught is not None:
+        if self.plan.in_alerts(node):
+            self.note(f"{node.key}: {detail or reason}")
+            self.change_node(node, status="done")
+            self.done(node)
+        elif caught is not None:
             self.notes.append(f"{node.key}: {detail or reason}; the next alternative is tried")
             self.queue.appendleft(("failed", caught))  # before anything else begins in there
         elif self.past_pivot or not self.plan.in_body(node):
@@ -134,17 +139,37 @@ class Turn:
         return None
 
     def block(self, address: str, reason: str) -> None:
-        """Automatic means are exhausted at `address`: a person decides."""
+        """Automatic means are exhausted at `address`: a person decides. In an alert, where a person is called for
+        already, it only ends the alert."""
+        if address.startswith(f"{ON_STUCK}["):
+            self.alerts.append("on-stuck-failed")
+            self.notes.append(f"{address} cannot alert anybody: {reason}")
+            self.end_alerts()
+            return
         self.stuck[address] = reason
         self.notes.append(f"{address} is stuck: {reason}")
 
     def unblock(self, address: str) -> None:
         self.stuck.pop(address, None)
 
+    def end_alerts(self) -> None:
+        """Give up what `on_stuck` still does: nothing of it is left but how often it has begun."""
+        prefix = f"{ON_STUCK}["
+        for kept in (self.steps, self.nodes, self.timers):
+            for key in [key for key in kept if key.startswith(prefix)]:
+                kept.pop(key)
+        state = self.nodes.get(ON_STUCK)
+        if state is not None:
+            self.nodes[ON_STUCK] = NodeState(status="done", count=state.count)
+
     # State.
 
     def step(self, node: Node) -> StepState:
         return self.steps.get(node.key) or StepState()
+
+    def path(self, node: Node) -> str:
+        """The step's path as its commands' ids have it: a migration may have renamed it since."""
+        return self.step(node).sent_as or node.key
 
     def change(self, node: Node, **changes: object) -> StepState:
         """Replace fields of a step's state; returns the new one."""
@@ -176,9 +201,7 @@ class Turn:
         return Captured(self.plan, self.before.start, self.steps, self.nodes, self.ending(), node, own or {})
 
     def ending(self) -> Ending | None:
-        if self.cause is None:
-            return None
-        return Ending("operator" if self.cause.reason == "parent" else self.cause.reason, self.cause.step)
+        return None if self.cause is None else self.cause.ending
 
     def set_timer(self, timer_id: str, due_ms: int) -> None:
         self.timers[timer_id] = due_ms

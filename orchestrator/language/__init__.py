@@ -21,9 +21,10 @@ from orchestrator.language.blocks import (
     subsaga,
 )
 from orchestrator.language.flow import choice, fallback, for_each, otherwise, repeat, sleep, sleep_until, when
-from orchestrator.language.injection import Ending, From
+from orchestrator.language.injection import Ending, From, Stuck
 from orchestrator.language.limits import Concurrency, Limit, Rate
 from orchestrator.language.location import Location
+from orchestrator.language.migration import Migration
 from orchestrator.language.policies import DEFAULT_PATIENCE, DEFAULT_TIMEOUT, Retry
 from orchestrator.language.saga import Saga, SagaError
 from orchestrator.language.waiting import Approval, Escalation, Signal, WaitFor, approval, observe, wait_for
@@ -41,6 +42,7 @@ __all__ = [
     "From",
     "Limit",
     "Location",
+    "Migration",
     "Parallel",
     "Pivot",
     "Rate",
@@ -49,6 +51,7 @@ __all__ = [
     "SagaError",
     "Sequence",
     "Signal",
+    "Stuck",
     "Subsaga",
     "Undo",
     "WaitFor",

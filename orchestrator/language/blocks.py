@@ -99,6 +99,24 @@ class Returns:
     location: Location = field(compare=False)
 
 
+ON_STUCK = "on_stuck"
+"""The name under which a saga's alerts are kept: no block has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnStuck:
+    """A saga's `on_stuck`, once for each time that the process is stuck. Written as the saga's option, never as a
+    block."""
+
+    body: Block
+    location: Location = field(compare=False)
+    name: str = ON_STUCK
+
+    @property
+    def children(self) -> tuple[Block, ...]:
+        return (self.body,)
+
+
 Block = (
     Sequence
     | Parallel
@@ -114,14 +132,16 @@ Block = (
     | WaitFor
     | Approval
     | Returns
+    | OnStuck
 )
 Loop = ForEach | Repeat
-Named = CommandStep | Subsaga | Emit | ForEach | Repeat | Sleep | WaitFor | Approval
+Named = CommandStep | Subsaga | Emit | ForEach | Repeat | Sleep | WaitFor | Approval | OnStuck
 
 
 def children_of(block: Block) -> tuple[Block, ...]:
     """The blocks inside, in the order they are written."""
-    return block.children if isinstance(block, Sequence | Parallel | Choice | ForEach | Repeat | Fallback) else ()
+    around = Sequence | Parallel | Choice | ForEach | Repeat | Fallback | OnStuck
+    return block.children if isinstance(block, around) else ()
 
 
 def sequence(*blocks: Block) -> Sequence:

@@ -16,6 +16,7 @@ from orchestrator.language.waiting import Approval, WaitFor
 
 PIVOT = "point of no return"
 CANCELLED = "at last, if everything was undone"
+ALERTS = "as long as it is stuck"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,9 @@ def draw_mermaid(saga: Saga) -> str:
     if saga.cancelled is not None:
         drawing.add(f'undone(["{CANCELLED}"])')
         drawing.block(saga.cancelled, [("undone", "")])
+    if saga.on_stuck is not None:
+        drawing.add(f'alerts(["{ALERTS}"])')
+        drawing.block(saga.on_stuck, [("alerts", "")])
     styles = (
         "classDef undo stroke-dasharray:4 3,fill:#fff7ed,stroke:#c2410c,color:#0f172a",
         "classDef pivot fill:#fef3c7,stroke:#b45309,stroke-width:2px,color:#0f172a",

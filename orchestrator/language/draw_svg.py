@@ -7,6 +7,7 @@ from html import escape
 
 from orchestrator.language.blocks import Block, Pivot, Sequence, children_of
 from orchestrator.language.draw import (
+    ALERTS,
     CANCELLED,
     PIVOT,
     Label,
@@ -60,6 +61,8 @@ def draw_svg(saga: Saga) -> str:
     figures = [body]
     if saga.cancelled is not None:
         figures.append(_framed(CANCELLED, _block(saga.cancelled)))
+    if saga.on_stuck is not None:
+        figures.append(_framed(ALERTS, _block(saga.on_stuck)))
     deadline = "" if saga.deadline is None else f", within {duration_text(saga.deadline)}"
     called_off = "" if saga.cancelled_by is None else f", called off by {saga.cancelled_by[0].__name__}"
     limits = f", {limits_text(saga.limits)}" if saga.limits else ""

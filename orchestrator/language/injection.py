@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 EndingReason = Literal["refused", "failed", "silent", "deadline", "operator"]
@@ -17,6 +18,20 @@ class From:
     """`Annotated[PaymentCaptured, From("charge")]`: the outcome of that step, where several steps yield the type."""
 
     step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Where and why a process waits for a person; injectable into the functions of a saga's `on_stuck` block.
+
+    `address`: the step's path, or `<step>/undo`; the first one, if it is stuck at several. `at`: since when, UTC.
+    `number`: how many times this process has been stuck, this one included.
+    """
+
+    address: str
+    reason: str
+    at: datetime
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,20 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.message import Event
-from orchestrator.language.blocks import Block, CommandStep, Emit, EventBuilder, Named, Returns, Subsaga, children_of
+from orchestrator.language.blocks import (
+    ON_STUCK,
+    Block,
+    CommandStep,
+    Emit,
+    EventBuilder,
+    Named,
+    Returns,
+    Subsaga,
+    children_of,
+)
 from orchestrator.language.limits import Limit, limits_of
 from orchestrator.language.location import Location
+from orchestrator.language.migration import Migration
 from orchestrator.language.waiting import WaitFor
 
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
@@ -47,9 +58,12 @@ class Saga:
             started and recorded, and its body begins with its permits.
         returns: Makes the message that a process which was started by a `subsaga` brings home when it has completed: an
             event class, injected like any builder. Nobody else gets it.
+        on_stuck: Alerts (emit, sleep, sequence, choice, repeat) that begin whenever the process waits for a person to
+            decide, and are given up as soon as one has.
+        migrates: Older versions whose waiting processes may be moved to this one.
 
     Raises:
-        SagaError: a malformed name or version, or two steps of one name.
+        SagaError: a malformed name or version, two steps of one name, or a migration that is not from an older version.
     """
 
     name: str
@@ -62,6 +76,8 @@ class Saga:
     deadline: timedelta | None = None
     returns: EventBuilder | None = None
     limit: Limit | tuple[Limit, ...] | None = None
+    on_stuck: Block | None = None
+    migrates: tuple[Migration, ...] = ()
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +90,10 @@ class Saga:
         if self.cancelled_by is not None and self.cancelled_by[0] is self.starts_on:
             raise SagaError(f"saga {self.name}: what starts it cannot call it off")
         limits_of(self.limit)
-        seen: set[str] = set()
+        older = [migration.from_version for migration in self.migrates]
+        if len(set(older)) < len(older) or any(version >= self.version for version in older):
+            raise SagaError(f"saga {self.name}: version {self.version} migrates from {older}: each older version once")
+        seen: set[str] = set() if self.on_stuck is None else {ON_STUCK}
         for step in self.blocks():
             if not isinstance(step, Named):
                 continue
@@ -103,6 +122,10 @@ class Saga:
     def limits(self) -> tuple[Limit, ...]:
         return limits_of(self.limit)
 
+    def migration(self, from_version: int) -> Migration | None:
+        """How processes of that version are taken over; None if they are not."""
+        return next((one for one in self.migrates if one.from_version == from_version), None)
+
     def steps(self) -> Iterator[CommandStep | Emit]:
         """All steps, in the order they are written, those of `cancelled` last."""
         for block in self.blocks():
@@ -110,10 +133,12 @@ class Saga:
                 yield block
 
     def blocks(self) -> Iterator[Block]:
-        """Every block, each before those inside it; those of `cancelled` last."""
+        """Every block, each before those inside it; those of `cancelled` and then of `on_stuck` last."""
         yield from _blocks(self.body)
         if self.cancelled is not None:
             yield from _blocks(self.cancelled)
+        if self.on_stuck is not None:
+            yield from _blocks(self.on_stuck)
 
 
 def _blocks(block: Block) -> Iterator[Block]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from contracts.message import Message
-from orchestrator.language.injection import Ending, From
+from orchestrator.language.injection import Ending, From, Stuck
 
 
 class SignatureError(TypeError):
@@ -22,8 +22,8 @@ class SignatureError(TypeError):
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
-    wants: type[BaseModel] | type[Ending]
-    """A message, the `Ending`, or the element of an enclosing `for_each`."""
+    wants: type[BaseModel] | type[Ending] | type[Stuck]
+    """A message, the `Ending`, the `Stuck`, or the element of an enclosing `for_each`."""
     optional: bool
     """`T | None`: None is injected where T has not been captured."""
     source: str | None
@@ -96,6 +96,6 @@ def _parameter(builder: str, name: str, hint: Any) -> Parameter:
     many = typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (Ellipsis,)
     if many:
         hint = typing.get_args(hint)[0]
-    if hint is Ending or (isinstance(hint, type) and issubclass(hint, BaseModel)):
+    if hint is Ending or hint is Stuck or (isinstance(hint, type) and issubclass(hint, BaseModel)):
         return Parameter(name, hint, optional, source, many)
     raise SignatureError(f"{builder}: parameter {name!r} has type {hint!r}, which no process can capture")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.envelope import Envelope, encode_headers
 from contracts.ids import partition_of
-from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent
+from contracts.process import ApprovalGiven, CancelRequested, MigrationRequested, OperatorAction, SignalSent
 from contracts.record import OutgoingRecord
 from contracts.topics import INBOX, SHARDS
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
@@ -13,7 +13,7 @@ from orchestrator.runtime.log import Ack, Appender
 OPERATOR_SOURCE = "/counterpoint/operator"
 
 
-PersonsMessage = OperatorAction | CancelRequested | SignalSent | ApprovalGiven
+PersonsMessage = OperatorAction | CancelRequested | SignalSent | ApprovalGiven | MigrationRequested
 Stamp = tuple[str, int]
 """Saga and version whose definition knows a signal: so that it may come before its process (decision 0072)."""
 

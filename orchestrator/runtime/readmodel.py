@@ -7,7 +7,7 @@ Reads trail the log by one checkpoint (50 ms by default) and are not isolated fr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -95,19 +95,30 @@ class ReadModel:
         """Processes by saga, version and phase. Cost: every blob of those sagas (a version has no index). One that
         starts meanwhile may be missing; one that changes its phase is not: those before the end are read twice."""
         names = sorted(await self._store.sagas()) if sagas is None else sagas
-        ids: dict[str, None] = {}
-        for saga in names:
-            for phase in (*PHASES, *UNFINISHED):
-                found = await self._store.entries(phase_index(saga, phase), None, PROCESSES_MAX, 0)
-                ids.update(dict.fromkeys(entry.process_id for entry in found))
         counts: Counter[VersionKey] = Counter()
+        for saga in names:
+            async for page in self._every(saga, (*PHASES, *UNFINISHED)):
+                counts.update(VersionKey(process.saga, process.version, process.phase) for process in page)
+        return counts
+
+    async def unfinished(self, saga: str, version: int) -> AsyncIterator[list[Process]]:
+        """All processes of that version that have not ended, page by page; the phase is that of the page's reading.
+        Cost: every unfinished blob of the saga."""
+        async for page in self._every(saga, (*UNFINISHED, *UNFINISHED)):
+            found = [process for process in page if process.version == version and process.phase in UNFINISHED]
+            if found:
+                yield found
+
+    async def _every(self, saga: str, phases: Sequence[Phase]) -> AsyncIterator[list[Process]]:
+        """Each process that is in the index of one of the phases when that is read, once."""
+        ids: dict[str, None] = {}
+        for phase in phases:
+            found = await self._store.entries(phase_index(saga, phase), None, PROCESSES_MAX, 0)
+            ids.update(dict.fromkeys(entry.process_id for entry in found))
         every = list(ids)
         for first in range(0, len(every), BLOBS_PAGE):
-            for blob in await self._store.blobs(every[first : first + BLOBS_PAGE]):
-                if blob is not None:
-                    process = decode_process(blob)
-                    counts[VersionKey(process.saga, process.version, process.phase)] += 1
-        return counts
+            blobs = await self._store.blobs(every[first : first + BLOBS_PAGE])
+            yield [decode_process(blob) for blob in blobs if blob is not None]
 
     async def refused_shards(self) -> list[RefusedShard]:
         """Shards that do no work until a person has acted."""

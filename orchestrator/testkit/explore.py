@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import Random
 
 from contracts.message import Event
-from contracts.process import ChildEnded, OperatorAction
+from contracts.process import ChildEnded, MigrationRequested, OperatorAction
 from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
@@ -61,18 +61,29 @@ class Pace:
     landings: int
 
 
-def explore(random: Random, saga: Saga | None = None) -> Report:
-    """Raises Broken, with a readable trace of the run."""
-    explorer = _Explorer(random, saga or random_saga(random))
+def explore(random: Random, saga: Saga | None = None, newer: Saga | None = None) -> Report:
+    """`newer`: a version to which the process is moved at some time.
+
+    Raises Broken, with a readable trace of the run.
+    """
+    explorer = _Explorer(random, saga or random_saga(random), newer)
     try:
         return explorer.run()
     except AssertionError as error:
         raise Broken(f"{error}\n{explorer.trace()}") from error
 
 
+def explored(random: Random, saga: Saga) -> tuple[Fed, ...]:
+    """What came in a whole run, and what came of it."""
+    explorer = _Explorer(random, saga, None)
+    explorer.run()
+    return tuple(explorer.fed)
+
+
 class _Explorer:
-    def __init__(self, random: Random, saga: Saga) -> None:
-        book = SagaBook([saga])
+    def __init__(self, random: Random, saga: Saga, newer: Saga | None) -> None:
+        book = SagaBook([saga] if newer is None else [saga, newer])
+        self._newer = newer
         plan = book.plan(saga.name, saga.version)
         self._random = random
         self._saga = saga
@@ -103,6 +114,10 @@ class _Explorer:
         ignored = sum(fed.decision.result == "ignored" for fed in self._fold.fed)
         return Report(process.phase, len(self._fold.fed), ignored, self._acted)
 
+    @property
+    def fed(self) -> list[Fed]:
+        return self._fold.fed
+
     def trace(self) -> str:
         lines = [describe(self._saga.body), f"cancelled: {self._saga.cancelled and describe(self._saga.cancelled)}"]
         for fed in self._fold.fed:
@@ -125,6 +140,7 @@ class _Explorer:
             happenings.clear()  # a log does not fall behind for ever
         happenings += [self._grant] * (self._pace.answers if self._grants else 0)
         happenings += [self._timer] * (self._pace.timers if process.timers and len(self._grants) <= GRANTS_MAX else 0)
+        happenings += [self._migrate] if self._newer is not None else []
         if process.stuck and self._actions:
             happenings += [self._operate] * 4
         if not happenings:
@@ -203,6 +219,24 @@ class _Explorer:
         fed = self._feed(self._inbox.operator(action))
         if stale and fed.decision.reason != "stale":
             raise Broken("an operator's action on an older revision was not ignored")
+
+    def _migrate(self) -> None:
+        """May be refused only if what is new would never run."""
+        process, newer = self._fold.process, self._newer
+        assert process is not None and newer is not None
+        self._newer = None
+        asked = MigrationRequested(
+            process_id=process.id,
+            from_version=process.version,
+            to_version=newer.version,
+            revision=process.revision,
+            operator="ann",
+        )
+        fed = self._feed(self._inbox.control(asked))
+        if fed.decision.result == "applied":
+            self._judge.follows(self._fold.plan)
+        elif process.ended is None and process.nodes["#0"].status != "done":
+            raise Broken(f"it was not moved: {fed.decision.reason}")
 
     # Noise.
 

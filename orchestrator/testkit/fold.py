@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
@@ -57,6 +57,8 @@ class Fold:
             raise Broken("a process that was stored and loaded decides otherwise than one that stayed in memory")
         if before is not None and encode_process(before) != blob:
             raise Broken("a decision has changed the process that it was given")
+        if decision.process is not None and decision.process.version != self.plan.saga.version:
+            self.plan = self.book.plan(decision.process.saga, decision.process.version)
         sent = tuple(self._read(record, decision) for record in decision.effects)
         fed = Fed(self.book, item, before, decision, sent)
         self.process = decision.process
@@ -78,7 +80,9 @@ class Fold:
             raise Broken("folded again, the same inputs give another state")
 
     def _read(self, record: OutgoingRecord, decision: Decision) -> Sent:
-        sent = read_sent(self.plan, self.process_id, record, again=False)
+        steps = {} if decision.process is None else decision.process.steps
+        renamed = {step.sent_as: key for key, step in steps.items() if step.sent_as is not None}
+        sent = read_sent(self.plan, self.process_id, record, again=False, renamed=renamed)
         known = self.records.get(sent.id)
         if known is None:
             self.records[sent.id] = record
@@ -87,4 +91,4 @@ class Fold:
             raise Broken(f"{sent.id} is sent again with other bytes")
         if sent.kind not in ("command", "undo"):
             raise Broken(f"{sent.id} is published twice")
-        return read_sent(self.plan, self.process_id, record, again=True)
+        return replace(sent, again=True)

@@ -11,6 +11,7 @@ from contracts.process import (
     ApprovalGiven,
     CancelRequested,
     ChildEnded,
+    MigrationRequested,
     OperatorAction,
     SignalSent,
     TimerFired,
@@ -89,7 +90,7 @@ class Inbox:
         envelope = Envelope(id=id, source="/counterpoint/operator", type=sent.type)
         return self._append(envelope, sent.to_json(), (self._saga, self._version))
 
-    def control(self, message: ApprovalGiven | CancelRequested) -> Input:
+    def control(self, message: ApprovalGiven | CancelRequested | MigrationRequested) -> Input:
         """What else a person decides."""
         envelope = Envelope(id=f"control-{self._next}", source="/counterpoint/operator", type=message.type)
         return self._append(envelope, message.to_json())

@@ -10,7 +10,7 @@ from contracts.technical import CommandFailed
 from orchestrator.engine.blocks.undo import OPEN
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
-from orchestrator.language.blocks import CommandStep, Sequence, Subsaga
+from orchestrator.language.blocks import ON_STUCK, CommandStep, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
 from orchestrator.testkit.fold import Fed
 from orchestrator.testkit.invariants import Broken
@@ -32,6 +32,11 @@ class Judge:
     def __post_init__(self) -> None:
         self.saga = Structure(self.plan)
 
+    def follows(self, plan: Plan) -> None:
+        """The process was moved to another version."""
+        self.plan = plan
+        self.saga.follows(plan)
+
     def see(self, fed: Fed) -> None:
         """Raises Broken."""
         after = fed.after
@@ -41,6 +46,8 @@ class Judge:
         self._note(fed)
         self._judge_cause(fed.before, after)
         for sent in fed.sent:
+            if sent.step.startswith(f"{ON_STUCK}["):
+                continue  # alerts have no part in what the process does
             if sent.kind == "undo" and not sent.again:
                 self._judge_undo(sent, after)
             elif sent.kind in ("command", "emit"):

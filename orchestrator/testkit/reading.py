@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,7 +83,10 @@ class Sent:
         return f"{self.kind} {self.step}{number}{' (again)' if self.again else ''}"
 
 
-def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: bool) -> Sent:
+def read_sent(
+    plan: Plan, process_id: str, record: OutgoingRecord, *, again: bool, renamed: Mapping[str, str] | None = None
+) -> Sent:
+    """`renamed`: the paths of steps that a migration has renamed, by the path that their ids keep."""
     envelope = decode_headers(record.headers)
     lifecycle = LIFECYCLE.get(envelope.type)
     if lifecycle is not None:
@@ -100,6 +104,7 @@ def read_sent(plan: Plan, process_id: str, record: OutgoingRecord, *, again: boo
         return Sent("permit", address_of(envelope.id), 0, envelope, permit, record, again)
     path = envelope.id.removeprefix(f"{process_id}/")
     name, *rest = path.split("/")
+    name = (renamed or {}).get(name, name)
     node = plan.find(name)
     assert node is not None, f"{envelope.id} is of no step"
     if envelope.type in TO_CHILD:

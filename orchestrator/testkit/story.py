@@ -32,6 +32,7 @@ from orchestrator.testkit.inbox import FIRST_MS, Inbox
 from orchestrator.testkit.reading import Sent, SentKind
 from orchestrator.testkit.story_children import TellsOfChildren
 from orchestrator.testkit.story_limits import LimitSentences
+from orchestrator.testkit.story_versions import TellsOfVersions
 from orchestrator.testkit.unexpected import Unexpected
 
 M = TypeVar("M", bound=Message)
@@ -39,7 +40,7 @@ FIRINGS_MAX = 10_000
 """Timers that one `passes` or `silent` fires at most; more is a loop."""
 
 
-class Story(TellsOfChildren, LimitSentences):
+class Story(TellsOfChildren, LimitSentences, TellsOfVersions):
     """One process of `saga`. Every method but the ones that hand out a message returns the story."""
 
     def __init__(self, saga: Saga) -> None:
@@ -207,13 +208,6 @@ class Story(TellsOfChildren, LimitSentences):
             raise Unexpected(f"the repeated {self.last.item.envelope.type} was {self.last.decision.result}")
         return self
 
-    def deploys(self, saga: Saga) -> Story:
-        """From here on, a build runs in which the same version of the saga has other builders (a mended one)."""
-        self._all_told()
-        self.book = self._folded.book = SagaBook([saga])
-        self._plan = self._folded.plan = self.book.plan(self.saga.name, self.saga.version)
-        return self
-
     def timer_fires(self, timer_id: str) -> Story:
         """A timer fires now, whether it is due or not, set or not."""
         return self._feed(self._log.timer(timer_id, self._log.now_ms))
@@ -240,7 +234,8 @@ class Story(TellsOfChildren, LimitSentences):
         """Exactly these undos were sent. `covers`: the tries that the (one) undo names."""
         self._tell("undo", steps, again=False)
         if covers is not None:
-            expected = tuple(command_id(self.process.id, steps[-1], number) for number in covers)
+            path = self.process.steps[steps[-1]].sent_as or steps[-1]
+            expected = tuple(command_id(self.process.id, path, number) for number in covers)
             found = self._sent("undo", steps[-1], None).envelope.undoes
             if found != expected:
                 raise Unexpected(f"the undo of {steps[-1]} covers {found}, not {expected}")
@@ -248,6 +243,10 @@ class Story(TellsOfChildren, LimitSentences):
 
     def resends_undo(self, *steps: str) -> Story:
         return self._tell("undo", steps, again=True)
+
+    def tells(self, *steps: str) -> Story:
+        """Exactly these emits have published their events."""
+        return self._tell("emit", steps, again=False)
 
     def emitted(self, event: type[M]) -> M:
         """The one event of that type that was published; it is told now."""

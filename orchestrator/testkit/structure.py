@@ -38,6 +38,10 @@ class Structure:
     now_ms: int = 0
     _chains: dict[str, tuple[Around, ...]] = field(default_factory=dict)
 
+    def follows(self, plan: Plan) -> None:
+        self.plan = plan
+        self._chains.clear()
+
     def node(self, path: str) -> Node:
         node = self.plan.find(path)
         assert node is not None, f"{path} is no place of the saga"

@@ -22,9 +22,11 @@ from contracts.ids import command_id, process_id
 from contracts.message import Event
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
+from orchestrator.engine.decision import Decision
+from orchestrator.engine.history import decode_entry
 from orchestrator.engine.plan import Node, Plan, PlanError
 from orchestrator.engine.process import PERHAPS, Process, StepState
-from orchestrator.language.blocks import CommandStep, Named, Subsaga
+from orchestrator.language.blocks import ON_STUCK, CommandStep, Named, Subsaga
 from orchestrator.language.location import Location
 from orchestrator.language.saga import Saga
 from orchestrator.language.signature import SignatureError
@@ -162,9 +164,20 @@ class _Explorer:
             at = None if way is None else Way(way.process, way.deviations, way, move.text)
             self._problem(at, what, "report it as a bug of the engine, with this saga", None)
             return
+        self._judge_alerts(way, move, decision)
         if decision.process is not None and decision.result != "ignored":
             deviations = move.deviates + (0 if way is None else way.deviations)
             self._arrive(Way(decision.process, deviations, way, move.text))
+
+    def _judge_alerts(self, way: Way | None, move: Move, decision: Decision) -> None:
+        """A bug in `on_stuck` disturbs nothing, so that nobody would see it."""
+        if "on-stuck-failed" not in decision.alerts or decision.history is None or way is None:
+            return
+        for note in decode_entry(decision.history).notes:
+            if "cannot alert anybody" in note and any(fault in note for fault in FAULTS):
+                fix = "let the function take every such payload, or narrow the contract"
+                at = Way(way.process, way.deviations, way, move.text)
+                self._problem(at, f"for payloads that the contracts allow, {note}", fix, note.split(" ")[0])
 
     # Ends.
 
@@ -224,10 +237,12 @@ def _essence(process: Process) -> object:
         )
         for key, step in sorted(process.steps.items())
     )
-    nodes = tuple(sorted((key, repr(node)) for key, node in process.nodes.items()))
+    alerts = process.nodes.get(ON_STUCK)
+    alerting = alerts and (alerts.status, alerts.count)
+    nodes = tuple(sorted((key, repr(node)) for key, node in process.nodes.items() if key != ON_STUCK))
     cause = process.cause and (process.cause.reason, process.cause.step)
     stuck, timers = tuple(sorted(process.stuck.items())), tuple(sorted(process.timers))
     undo = process.parent and process.parent.undo
     permits = tuple(sorted((address, one.state, one.stage) for address, one in process.permits.items()))
     ended = (process.ended, process.past_pivot, process.deadline_passed)
-    return steps, nodes, stuck, timers, permits, cause, undo, ended
+    return steps, nodes, alerting, stuck, timers, permits, cause, undo, ended

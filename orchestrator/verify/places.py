@@ -46,6 +46,8 @@ class Spot:
     past_pivot: bool
     finished: tuple[Block, ...]
     possible: frozenset[str]
+    alerting: bool = False
+    """In the `on_stuck` block."""
 
     @property
     def parent(self) -> Block | None:
@@ -93,10 +95,12 @@ class _Before:
     possible: frozenset[str]
     past_pivot: bool
     cancelled: bool
+    alerting: bool = False
 
     def after(self, block: Block) -> _Before:
         past_pivot = self.past_pivot or _pivots(block)
-        return _Before((*self.finished, block), self.possible | names(block), past_pivot, self.cancelled)
+        possible = self.possible | names(block)
+        return replace(self, finished=(*self.finished, block), possible=possible, past_pivot=past_pivot)
 
     def beside(self, others: tuple[Block, ...]) -> _Before:
         """Those may have begun."""
@@ -116,12 +120,17 @@ def walk_saga(saga: Saga) -> Iterator[Spot]:
     if saga.result is not None:
         at_last = _Before((saga.body,), names(saga.body), past_pivot=_pivots(saga.body), cancelled=False)
         yield from _walk(saga.result, (), "", at_last)
+    if saga.on_stuck is not None:
+        every = names(saga.body) | (frozenset() if saga.cancelled is None else names(saga.cancelled))
+        whenever = _Before((), every, past_pivot=False, cancelled=False, alerting=True)
+        yield from _walk(saga.on_stuck, (), "on_stuck", whenever)
 
 
 def _walk(block: Block, above: tuple[Block, ...], path: str, before: _Before) -> Iterator[Spot]:
     path = f"{path} > {titled(block)}" if path else titled(block)
     yield Spot(
-        block, path, len(above), above, before.cancelled, before.past_pivot, before.finished, before.possible
+        block, path, len(above), above, before.cancelled, before.past_pivot, before.finished, before.possible,
+        before.alerting,
     )  # fmt: skip
     inside, children = (*above, block), children_of(block)
     for position, child in enumerate(children):

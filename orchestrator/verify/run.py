@@ -8,6 +8,7 @@ from orchestrator.language.saga import Saga
 from orchestrator.verify.exploration import check_exploration
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
+from orchestrator.verify.migrations import check_migrations
 from orchestrator.verify.rules import (
     ambiguous,
     builder_makes,
@@ -27,12 +28,14 @@ from orchestrator.verify.rules import (
     irreversible,
     limits,
     needless_optional,
+    on_stuck,
     pivot,
     pure_builder,
     reserved_name,
     retry,
     retry_outlasts,
     saga_unique,
+    stuck,
     timing,
     undo_demands,
     undo_refusable,
@@ -62,11 +65,13 @@ RULES: tuple[Rule, ...] = (
     irreversible.check,
     limits.check,
     needless_optional.check,
+    on_stuck.check,
     pivot.check,
     pure_builder.check,
     reserved_name.check,
     retry.check,
     retry_outlasts.check,
+    stuck.check,
     timing.check,
     undo_demands.check,
     undo_refusable.check,
@@ -86,7 +91,7 @@ def verify_sagas(
     known = verified if beside is None else tuple(beside)
     children = {(step.child.name, step.child.version) for saga in known for step in saga.children()}
     subjects = [Subject(saga, known) for saga in verified]
-    found = {*saga_unique.check(subjects), *limits.check_shared(subjects)}
+    found = {*saga_unique.check(subjects), *limits.check_shared(subjects), *check_migrations(known)}
     for subject in subjects:
         broken = {finding for rule in RULES for finding in rule(subject, handlers)}
         found |= broken or set(

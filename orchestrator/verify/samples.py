@@ -35,6 +35,10 @@ DEPTH_MAX = 16
 """Models within models; more is a contract that contains itself."""
 
 
+ELEMENTS = 8
+"""Of a crowded array: in three orders of a set of eight, all equal by chance is one in 1.6 thousand million."""
+
+
 class NoSample(ValueError):
     """No payload could be made; the message says of what, and what helps."""
 
@@ -54,6 +58,53 @@ def sample(model: type[M], like: BaseModel | None = None) -> M:
         f"no sample of {model.__name__} can be made from its schema: give it one "
         f"(model_config = ConfigDict(json_schema_extra={{'examples': [...]}}))"
     )
+
+
+def crowded(model: type[M], mark: str = "") -> M:
+    """A payload with ELEMENTS different elements in every array, if the contract accepts one; else `sample`'s. `mark`
+    tells its texts from those of another one.
+
+    Raises:
+        NoSample: as `sample`.
+    """
+    least = sample(model)
+    schema = _schema(model)
+    try:
+        return model.model_validate(_grown(least.model_dump(mode="json"), schema, schema.get("$defs", {}), mark))
+    except ValidationError:
+        return least
+
+
+def _grown(value: Any, schema: dict[str, Any], definitions: dict[str, Any], mark: str) -> Any:
+    """The value with more elements in its arrays; `mark` tells the texts of one element from those of another."""
+    schema = _plain(schema, definitions)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        return {name: _grown(inner, known.get(name, {}), definitions, mark) for name, inner in value.items()}
+    if isinstance(value, list) and value and "items" in schema:
+        count = min(ELEMENTS, schema.get("maxItems", ELEMENTS))
+        return [_grown(value[0], schema["items"], definitions, f"{mark}{number}") for number in range(count)]
+    return _marked(value, schema, mark) if isinstance(value, str) and mark else value
+
+
+def _plain(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Without references, and without the choice of None."""
+    if "$ref" in schema:
+        return _plain(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    several = next((schema[key] for key in ("anyOf", "oneOf", "allOf") if key in schema), None)
+    if several is None:
+        return schema
+    return _plain(next((one for one in several if one.get("type") != "null"), several[0]), definitions)
+
+
+def _marked(text: str, schema: dict[str, Any], mark: str) -> str:
+    if schema.keys() & {"const", "enum", "format"}:
+        return text
+    for marked in (text + mark, text[: -len(mark)] + mark, mark):
+        fits = schema.get("minLength", 0) <= len(marked) <= schema.get("maxLength", len(marked))
+        if fits and re.search(schema.get("pattern", ""), marked):
+            return marked
+    return text
 
 
 def _attempts(model: type[BaseModel], like: BaseModel | None) -> Iterator[dict[str, Any]]:

@@ -218,7 +218,7 @@ def _shared(one: tuple[Block, ...], other: tuple[Block, ...]) -> int:
 
 
 def _calls(spots: tuple[Spot, ...]) -> Iterator[Call]:
-    body = frozenset(s.block.name for s in spots if isinstance(s.block, Source) and not s.cancelled)
+    body = frozenset(s.block.name for s in spots if isinstance(s.block, Source) and not (s.cancelled or s.alerting))
     for spot in spots:
         block, path = spot.block, spot.path
 

@@ -43,10 +43,11 @@ def variants(saga: Saga, key: str) -> Iterator[Variant]:
         rebuilder = _Rebuilder(taken, key)
         body = rebuilder.block(saga.body)
         cancelled = None if saga.cancelled is None else rebuilder.block(saga.cancelled)
+        on_stuck = None if saga.on_stuck is None else rebuilder.block(saga.on_stuck)
         said = ", ".join(rebuilder.said)
         if said not in seen:
             seen.add(said)
-            yield Variant(replace(saga, body=body, cancelled=cancelled), said)
+            yield Variant(replace(saga, body=body, cancelled=cancelled, on_stuck=on_stuck), said)
 
 
 def _decisions(saga: Saga) -> Iterator[Taken]:
@@ -72,6 +73,8 @@ def _decisions(saga: Saga) -> Iterator[Taken]:
     yield from walk(saga.body, {})
     if saga.cancelled is not None:
         yield from walk(saga.cancelled, {})
+    if saga.on_stuck is not None:
+        yield from walk(saga.on_stuck, {})
 
 
 class _Rebuilder:

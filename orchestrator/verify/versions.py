@@ -17,6 +17,8 @@ from orchestrator.language.saga import Saga
 from orchestrator.verify.finding import Finding
 
 RULE = "changed-without-version"
+MIGRATION_RULE = "migration"
+"""Also in migrations.py, which compares the versions of a build."""
 WRITE = "python -m orchestrator.cli versions --write"
 Fingerprints = Mapping[str, Mapping[int, str]]
 _FILE: TypeAdapter[dict[str, dict[int, str]]] = TypeAdapter(dict[str, dict[int, str]])
@@ -44,7 +46,15 @@ def check_versions(sagas: Iterable[Saga], recorded: Fingerprints) -> tuple[Findi
 
 
 def _findings(sagas: Iterable[Saga], recorded: Fingerprints) -> Iterator[Finding]:
-    for saga in sagas:
+    every = tuple(sagas)
+    built = {(saga.name, saga.version) for saga in every}
+    for saga in every:
+        for migration in saga.migrates:
+            older = migration.from_version
+            if older not in recorded.get(saga.name, {}) and (saga.name, older) not in built:
+                place = (migration.location.file, migration.location.line, saga.name, MIGRATION_RULE)
+                message = f"it migrates from version {older} of {saga.name}, which there has never been"
+                yield Finding(*place, message, "name a version that was recorded, or remove the migration", saga.name)
         known = recorded.get(saga.name, {}).get(saga.version)
         place = (saga.location.file, saga.location.line, saga.name, RULE)
         if known is None:

@@ -12,11 +12,15 @@ import msgspec
 import pytest
 
 from contracts.ids import partition_of
+from contracts.payment import PaymentCaptured
+from contracts.process import MigrationRequested
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX, SHARDS
+from orchestrator.engine.book import SagaBook, UnknownVersion
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.engine.process import encode_process
 from orchestrator.runtime.checkpoint import process_write
+from orchestrator.runtime.inbox_writer import input_record
 from orchestrator.runtime.readmodel import ReadModel
 from orchestrator.runtime.store import Checkpoint, ShardPosition
 from orchestrator.runtime.store_memory import MemoryStore
@@ -88,10 +92,33 @@ def test_a_version_with_inputs_in_the_retained_inbox_is_not_dropped(both: Any, w
 def test_a_version_of_which_nothing_is_left_may_be_dropped(both: Any, world: Any) -> None:
     world.connections.inputs = [stamped(2)]
     assert both.json("versions", "drop", SAGA, "1", "--check")["droppable"] is True
+    assert "may be dropped" in both("versions", "drop", SAGA, "1", "--check").stdout
+
+
+def test_a_version_of_which_ended_processes_are_kept_is_not_dropped(both: Any, world: Any) -> None:
     world.compensated("o3")
+    result = both("versions", "drop", SAGA, "1", "--check", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["ended"]) == (1, 1)
+    assert "1 ended processes of it are kept: a late answer" in result.stderr
+
+
+def test_what_a_late_success_of_an_ended_process_does_without_its_version(both: Any, world: Any) -> None:
+    """Why ended processes count: their late successes are undone, which only their version can say how."""
+    process = world.compensated("o3")
+    world.book = SagaBook([NEWER])
+    captured = PaymentCaptured(order_id="o3", payment_id="p1", amount_cents=300, currency="USD")
+    with pytest.raises(UnknownVersion):
+        world.answer(process, "charge/1", captured)
+
+
+def test_a_version_from_which_or_to_which_retained_requests_move_is_not_dropped(both: Any, world: Any) -> None:
+    asked = MigrationRequested(
+        process_id="order-fulfilment:o9", from_version=1, to_version=2, revision=3, operator="ada"
+    )
+    sent = input_record(asked, "m1")
+    world.connections.inputs = [IncomingRecord(INBOX, 0, 7, 0, sent.key, sent.value, sent.headers)]
     result = both("versions", "drop", SAGA, "1", "--check")
-    assert result.exit_code == 0 and "may be dropped" in result.stdout
-    assert "1 ended processes of it are kept" in result.stderr
+    assert result.exit_code == 1 and "1 inputs in the retained inbox" in result.stderr
 
 
 def test_the_newest_version_is_not_dropped_and_only_a_check_is_made(both: Any) -> None:

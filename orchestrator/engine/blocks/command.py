@@ -72,7 +72,7 @@ def send_try(turn: Turn, node: Node, key: str, data: bytes) -> None:
         key,
         data,
         process=turn.before.id,
-        id=command_id(turn.before.id, node.key, number),
+        id=command_id(turn.before.id, turn.path(node), number),
         now_ms=turn.now_ms,
         deadline_ms=turn.now_ms + patience_ms,
         try_number=number,
@@ -96,7 +96,7 @@ def send_again(turn: Turn, node: Node) -> None:
     """The same try, byte for byte."""
     state = turn.step(node)
     assert state.record is not None and state.tries
-    identity = command_id(turn.before.id, node.key, state.tries[-1].number)
+    identity = command_id(turn.before.id, turn.path(node), state.tries[-1].number)
     turn.send(Effect(state.record.outgoing(), identity, _makes(node).type))
 
 

@@ -55,7 +55,7 @@ def _child_of(block: Subsaga, event: Event) -> str:
 
 def _start_child(turn: Turn, node: Node, child: str, event: Event) -> None:
     """Raises BuilderFailed, EffectTooLarge."""
-    saga, identity = _block(node).child, command_id(turn.before.id, node.key, ONLY_TRY)
+    saga, identity = _block(node).child, command_id(turn.before.id, turn.path(node), ONLY_TRY)
     try:
         payload = json.loads(event.to_json())
         message = StartChild(process_id=child, parent=turn.before.id, step=node.key, start=identity, event=payload)
@@ -147,7 +147,7 @@ def undo(turn: Turn, node: Node) -> None:
     state = turn.change(node, undoing=True)
     turn.unblock(node.key)
     if state.status == "awaiting":
-        tell_child(turn, node, CancelChild, id=child_notice_id(turn.before.id, node.key, "cancel"))
+        tell_child(turn, node, CancelChild, id=child_notice_id(turn.before.id, turn.path(node), "cancel"))
         return
     if state.status == "blocked":
         turn.change(node, status="idle")

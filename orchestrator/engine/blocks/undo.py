@@ -61,7 +61,7 @@ def _effective(turn: Turn, node: Node, state: StepState) -> tuple[str, ...]:
     """Command ids of the tries that had or may have had an effect; of all tries, if a person vouched for the step."""
     vouched = state.status == "skipped" and state.outcome is not None
     return tuple(
-        command_id(turn.before.id, node.key, attempt.number)
+        command_id(turn.before.id, turn.path(node), attempt.number)
         for attempt in state.tries
         if vouched or attempt.state == "succeeded" or attempt.state in PERHAPS
     )
@@ -72,7 +72,7 @@ def undo_other_tries(turn: Turn, node: Node, outcome: Outcome) -> None:
     if _block(node).undo is None:
         return
     others = tuple(
-        command_id(turn.before.id, node.key, attempt.number)
+        command_id(turn.before.id, turn.path(node), attempt.number)
         for attempt in turn.step(node).tries
         if attempt.number != outcome.try_number and (attempt.state == "awaited" or attempt.state in PERHAPS)
     )
@@ -83,7 +83,7 @@ def undo_other_tries(turn: Turn, node: Node, outcome: Outcome) -> None:
 def late_success(turn: Turn, node: Node, outcome: Outcome) -> None:
     """A success of a try whose step was settled by another try, or given up."""
     state = turn.step(node)
-    identity = command_id(turn.before.id, node.key, outcome.try_number)
+    identity = command_id(turn.before.id, turn.path(node), outcome.try_number)
     if not _has_undo(node):
         _late_success_without_undo(turn, node, outcome, identity)
         return
@@ -143,7 +143,7 @@ def _next_number(turn: Turn, node: Node) -> int:
 def _ask_child(turn: Turn, node: Node, place: int) -> None:
     """No timer is set: the log loses nothing, and the child ends or is stuck itself."""
     job, number = turn.step(node).undos[place], _next_number(turn, node)
-    identity = undo_id(turn.before.id, node.key, number)
+    identity = undo_id(turn.before.id, turn.path(node), number)
     effect = tell_child(turn, node, UndoChild, id=identity, undoes=job.covers)
     numbers, record = (*job.numbers, number), StoredRecord.of(effect.record)
     sent = msgspec.structs.replace(
@@ -161,7 +161,7 @@ def _send(turn: Turn, node: Node, place: int, key: str, data: bytes) -> None:
         key,
         data,
         process=turn.before.id,
-        id=undo_id(turn.before.id, node.key, number),
+        id=undo_id(turn.before.id, turn.path(node), number),
         now_ms=turn.now_ms,
         deadline_ms=turn.now_ms + patience_ms,
         try_number=number,
@@ -199,7 +199,7 @@ def on_silence(turn: Turn, node: Node, number: int) -> None:
     patience_ends_ms = job.sent_at_ms + round(_undo(node).patience.total_seconds() * 1000)
     if turn.now_ms < patience_ends_ms:
         assert job.record is not None
-        identity = undo_id(turn.before.id, node.key, number)
+        identity = undo_id(turn.before.id, turn.path(node), number)
         turn.note(f"no answer to the undo of {node.key}, attempt {number}: the same attempt is sent again")
         turn.send(Effect(job.record.outgoing(), identity, _makes(node).type))
         _await_answer(turn, node, number, patience_ends_ms)
@@ -218,7 +218,7 @@ def on_success(turn: Turn, node: Node, place: int) -> None:
     _close(turn, node, place, "done")
     job = turn.step(node).undos[place]
     for outcome in job.again:
-        identity = command_id(turn.before.id, node.key, outcome.try_number)
+        identity = command_id(turn.before.id, turn.path(node), outcome.try_number)
         turn.note(f"{node.key}, try {outcome.try_number}, succeeded while it was being undone: one more undo")
         open_job(turn, node, (identity,), outcome)
     close_if_finished(turn, node)

@@ -22,7 +22,7 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         if problem is not None:
             fix = (
                 "write a plain function: def name(value: MessageType, other: OtherType | None) -> MessageType; "
-                "each parameter is one message class, that or None, a tuple[MessageType, ...], an element, or Ending"
+                "a parameter is a message class, that or None, a tuple[MessageType, ...], an element, Ending or Stuck"
             )
             yield subject.at_builder(RULE, call, problem, fix)
 

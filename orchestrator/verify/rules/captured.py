@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contracts.message import Message
 from orchestrator.language.blocks import CommandStep, Parallel
 from orchestrator.language.flow import Choice, Fallback
-from orchestrator.language.injection import Ending
+from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.signature import Parameter
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
@@ -27,7 +27,7 @@ RULE = "not-captured"
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for call in subject.calls:
         for parameter in subject.parameters(call):
-            if parameter.wants is Ending or _known_otherwise(subject, call, parameter):
+            if parameter.wants in (Ending, Stuck) or _known_otherwise(subject, call, parameter):
                 continue
             problem = _problem(subject, call, parameter)
             if problem is not None:
@@ -70,7 +70,7 @@ def _problem(subject: Subject, call: Call, parameter: Parameter) -> tuple[str, s
     absence = f"declare it as {wants} | None and build without it"
     if all(_only_refusal(subject, name, parameter) for name in possible):
         return f"but a refusal is never certain (it answers {', '.join(possible)})", absence
-    if call.spot.cancelled or call.role == "undo":
+    if call.spot.cancelled or call.spot.alerting or call.role == "undo":
         return f"but {', '.join(possible)} may not have succeeded with it by then", absence
     beside = [name for name in possible if isinstance(subject.block_between(call, name), Parallel)]
     if beside:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.language.injection import Ending
+from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.signature import Parameter
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
@@ -35,7 +35,7 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
 
 def _is_single(subject: Subject, call: Call, parameter: Parameter) -> bool:
     element = subject.element_loop(call, parameter) is not None
-    return element or parameter.wants is Ending or subject.takes_start(parameter)
+    return element or parameter.wants in (Ending, Stuck) or subject.takes_start(parameter)
 
 
 def step_of_elements(subject: Subject, call: Call, parameter: Parameter) -> str | None:

@@ -20,7 +20,7 @@ RULE = "no-undo"
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
     for spot in subject.spots:
         step = spot.block
-        if not isinstance(step, CommandStep | Subsaga):
+        if not isinstance(step, CommandStep | Subsaga) or spot.alerting:
             continue
         if step.undo is not None and step.irreversible:
             yield subject.at_block(

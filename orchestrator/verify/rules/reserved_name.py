@@ -2,8 +2,8 @@
 what the engine calls its own processes.
 
 Ids are `<process>/<step>/<try>`, `<process>/<step>/undo/<n>` and `<process>/phase/<n>`; timers `deadline`,
-`<step>/silence`, `<step>/retry`, `<step>/permit` and `<step>/wake`. None of these would be confused by the
-engine, all of them by people.
+`<step>/silence`, `<step>/retry`, `<step>/permit` and `<step>/wake`; alerts are in `on_stuck[<n>]`. None of these would
+be confused by the engine, all of them by people.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Subject
 
 RULE = "reserved-name"
-RESERVED = frozenset(("deadline", "permit", "phase", "retry", "silence", "undo", "wake"))
+RESERVED = frozenset(("deadline", "on_stuck", "permit", "phase", "retry", "silence", "undo", "wake"))
 
 
 def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
