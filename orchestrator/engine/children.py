@@ -86,8 +86,8 @@ def born(message: ToChild) -> Parentage:
 
 
 def leave_mark(turn: Turn, message: ToChild) -> None:
-    """There is no process, and there will be none: nothing is begun, and nothing is left. Nobody lets the mark go later,
-    since for its parent nothing was started."""
+    """There is no process, and there will be none: nothing is begun, and nothing is left. Nobody lets the mark go
+    later, since for its parent nothing was started."""
     what = (
         "its start event does not fit its contract" if isinstance(message, StartChild) else "it was called off before"
     )
