@@ -13,7 +13,7 @@ from contracts.envelope import Envelope, parse_time
 from contracts.ids import process_id
 from contracts.limits import PermitDeferred, PermitGranted
 from contracts.message import Command
-from contracts.process import SignalSent
+from contracts.process import MigrationRequested, SignalSent
 from contracts.technical import CommandFailed
 from contracts.topics import LIFECYCLE
 from orchestrator.engine.book import SagaBook
@@ -100,6 +100,9 @@ def replay(saga: Saga, recording: Recording) -> tuple[Difference, ...]:
     found: list[Difference] = []
     process: Process | None = None
     for entry in recording.history:
+        if entry.input.type == MigrationRequested.type and process is not None:
+            process = _passed_over(process, entry)
+            continue
         decision = decide(book, process, read_entry(plan, recording.process_id, entry))
         process = decision.process or process
         effects = () if decision.history is None else decode_entry(decision.history).effects
@@ -111,6 +114,12 @@ def replay(saga: Saga, recording: Recording) -> tuple[Difference, ...]:
         if len(found) >= DIFFERENCES_MAX:
             break
     return tuple(found[:DIFFERENCES_MAX])
+
+
+def _passed_over(process: Process, entry: RecordedEntry) -> Process:
+    """It was moved to another version; here it is in the one that is tried from its start on."""
+    revision = process.revision + (entry.result == "applied")
+    return msgspec.structs.replace(process, revision=revision, history_length=process.history_length + 1)
 
 
 def read_recording(text: bytes) -> Recording:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -88,7 +89,9 @@ def test_every_block_has_an_example() -> None:
     assert [word for word in words if f"{word}(" not in code] == []
 
 
-def test_its_commands_work(page: ModuleType, tmp_path: Path) -> None:
+def test_its_commands_work(page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("order.json").write_bytes(page.order(500).to_json())
     around = Surroundings(
         environment={},
         folder=tmp_path,
@@ -103,7 +106,7 @@ def test_its_commands_work(page: ModuleType, tmp_path: Path) -> None:
     typed = [line for language, text in FENCES if language == "sh" for line in text.splitlines()]
     assert typed
     for line in typed:
-        program, *words = line.split()
+        program, *words = shlex.split(line)
         result = CliRunner().invoke(build_app(), words, obj=around)
         assert (program, result.exit_code) == ("counterpoint", 0), (line, result.output)
         assert result.stdout
