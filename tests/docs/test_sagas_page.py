@@ -72,7 +72,7 @@ def test_its_sagas_and_examples_are_proven(page: ModuleType) -> None:
     for saga in sagas.values():
         assert findings(saga) == ()
     blocks = {name: value for name, value in values.items() if isinstance(value, Block)}
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     for name, block in blocks.items():
         key = values["CHECKED_ORDER"].key
         saga = Saga(name="example", version=1, starts_on=values["OrderPlaced"], key=key, body=block)
