@@ -89,7 +89,11 @@ def murmur2(data: bytes) -> int:
     return value & 0x7FFFFFFF
 
 
-@lru_cache(maxsize=65_536)
+PLACED_MAX = 65_536
+"""Keys of which the partition is remembered."""
+
+
+@lru_cache(maxsize=PLACED_MAX)
 def partition_of(key: str, partitions: int) -> int:
     """The partition on which the Java client and aiokafka put `key` by default. Clients made from librdkafka need
     `partitioner=murmur2_random` for that."""

@@ -32,7 +32,9 @@ class EffectTooLarge(ValueError):
     """The broker would refuse the message; the process is stuck instead."""
 
 
-time_text = lru_cache(maxsize=256)(format_time)
+TIMES_MAX = 256
+"""Texts of times that are kept."""
+time_text = lru_cache(maxsize=TIMES_MAX)(format_time)
 """All messages of one turn have the same time, and most of them the same deadline."""
 
 

@@ -20,6 +20,9 @@ from orchestrator.language.flow import Repeat
 from orchestrator.language.waiting import Approval, WaitFor, captured_as, yields_of
 
 UNDO_SUFFIX = "/undo"
+TRIES_MAX = 1_000
+"""Tries of a step, and attempts of its undo, beyond which no person may ask for one more: each is kept in the state,
+and a script that retries for ever must come to an end."""
 CORRECTABLE: frozenset[TryState] = frozenset(("refused", "none", "unknown"))
 """How a last try was answered that a corrected one may follow: silence is no answer."""
 
@@ -96,6 +99,8 @@ def _node(turn: Turn, address: str) -> Node:
 
 def _retry(turn: Turn, address: str) -> Reason | None:
     node = _node(turn, address)
+    if current_number(turn, address) >= TRIES_MAX:
+        return "nothing-to-retry"
     if address.endswith(UNDO_SUFFIX):
         return None if undo.retry_stuck(turn, node) else "nothing-to-retry"
     if isinstance(node.block, Subsaga) and turn.step(node).status != "blocked":
@@ -127,6 +132,8 @@ def _correct(turn: Turn, address: str, payload: dict[str, Any]) -> Reason | None
     state = turn.step(node)
     if address.endswith(UNDO_SUFFIX) or not isinstance(node.block, CommandStep) or state.undoing:
         return "not-correctable"
+    if len(state.tries) >= TRIES_MAX:
+        return "nothing-to-retry"
     if state.tries and state.tries[-1].state not in CORRECTABLE:
         return "not-correctable"
     message = corrected(node, payload)

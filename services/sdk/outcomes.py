@@ -58,7 +58,11 @@ def record_of(service: str, work: Work, message: Message, index: int, *, answers
     return OutgoingRecord(topic, encoded, message.to_json(), encode_headers(envelope))
 
 
-@lru_cache(maxsize=64)
+TIMES_MAX = 64
+"""Texts of times that are kept."""
+
+
+@lru_cache(maxsize=TIMES_MAX)
 def _time_text(now_ms: int) -> str:
     """Many messages share a millisecond."""
     return format_time(now_ms)

@@ -29,7 +29,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from contracts.message import Command, Event, Identifier
-from orchestrator.language import Ending, Retry, Saga, command, emit, parallel, sequence
+from orchestrator.language import Ending, Rate, Retry, Saga, command, emit, parallel, sequence
 
 
 class Grade(Enum):
@@ -140,6 +140,7 @@ MATTERS = {
     "a constant's item": ('{"eur": 100}', '{"eur": 101}'),
     "an enum's value": ('LOW = "low"', 'LOW = "lower"'),
     "a policy": ("Retry(attempts=2)", "Retry(attempts=3)"),
+    "a limit": ("command(second, undo=undo)", "command(second, undo=undo, limit=Rate(5))"),
     "the deadline": ("hours=1", "hours=2"),
     "the key": ("started: started.order_id,", 'started: started.order_id + "x",'),
     "the order of blocks": (

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.envelope import Envelope
 from contracts.process import OperatorAction
+from orchestrator.engine import operator
 from orchestrator.engine.history import decode_entry
 from orchestrator.language import Retry, parallel, pivot, sequence
 from orchestrator.testkit import Story
@@ -239,3 +240,14 @@ def test_a_settled_irreversible_step_in_doubt_is_not_executed_again() -> None:
     story.succeeds("a", number=1).sends("b").fails("a", effect="unknown", number=2).refuses("b")
     story.is_stuck("a", reason="perhaps-done-irreversible").operator("retry").ignored("nothing-to-retry")
     story.operator("compensate").ignored("nothing-to-retry").operator("skip").ends("compensated")
+
+
+def test_who_retries_for_ever_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator, "TRIES_MAX", 3)
+    story = past_pivot().fails("p", effect="unknown").is_stuck("p")
+    for _ in range(2):
+        story.operator("retry").sends("p").fails("p", effect="unknown")
+    story.operator("retry").ignored("nothing-to-retry")
+    story.operator("retry", "p", correction={"job_id": "j1", "step": "p"}).ignored("nothing-to-retry")
+    assert len(story.process.steps["p"].tries) == 3
+    story.operator("skip", outcome=done("p")).sends("q").succeeds("q").ends("completed")

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 from contracts.orders import OrderFulfilled, OrderPlaced
 from orchestrator.language import (
+    Concurrency,
+    Rate,
     Saga,
     approval,
     choice,
@@ -177,3 +179,12 @@ def test_a_subsaga_says_whose_process_it_is_and_how_it_is_undone() -> None:
         assert "process of lab-child" in drawing and "lab-child undoes itself" in drawing
     for drawing in (draw_mermaid(lab_children.child_saga()), draw_svg(lab_children.child_saga())):
         assert "completed, returns Done" in drawing
+
+
+def test_limits_are_in_the_boxes_and_of_the_whole_saga_in_the_title() -> None:
+    step = command(charge, undo=refund, limit=(Rate(100, per="minute", name="acme"), Concurrency(5)))
+    limited = saga(step, limit=Concurrency(20))
+    for drawn in (" ".join(texts(draw_svg(limited))), draw_mermaid(limited)):
+        assert "at most 100 per minute (acme), at most 5 at once" in drawn
+        assert "at most 20 at once" in drawn
+    assert "at most" not in draw_mermaid(saga(command(charge, undo=refund)))

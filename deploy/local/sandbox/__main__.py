@@ -19,6 +19,8 @@ from deploy.local.sandbox.providers import PROVIDERS
 KEEP_ALIVE_SECONDS = 75
 # Requests that are held silent end with the server.
 SHUTDOWN_SECONDS = 2
+# Held ones included; more are answered 503, as a provider under load does.
+CONNECTIONS_MAX = 4_096
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -38,6 +40,7 @@ def serve(
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        limit_concurrency=CONNECTIONS_MAX,
     )
     try:
         with held(data / "sandbox.lock", 2, "another sandbox uses these books"):

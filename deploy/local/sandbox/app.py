@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from deploy.local.sandbox.books import ProviderBooks, read_ledger
+from deploy.local.sandbox.books import LEDGER_MAX, ProviderBooks, read_ledger
 from deploy.local.sandbox.delivery import cut, stay_silent
 from deploy.local.sandbox.faults import Fault, Faults
 from deploy.local.sandbox.perform import Outcome, fingerprint, perform
@@ -23,6 +24,8 @@ from deploy.local.sandbox.provider import Call, Delivery, Lookup, Operation, Pro
 from deploy.local.sandbox.writer import Writer
 
 KEY_LIMIT = 255
+BODY_BYTES_MAX = 1024 * 1024
+"""Of a request; no message of the product is larger."""
 BOOKS_FILE = "books.sqlite"
 LEDGER_FILTERS = ("provider", "kind", "reference")
 
@@ -41,7 +44,9 @@ class Sandbox:
 
     async def operate(self, provider: str, operation: Operation, request: Request) -> Response:
         """Take one request that may change the world: validate, misbehave as asked, do it once, answer (or not)."""
-        raw = await request.body()
+        raw = await _body(request)
+        if raw is None:
+            return _answer(refusal(413, "too_large", f"A body has at most {BODY_BYTES_MAX} bytes."))
         verdict = self.faults.judge(provider)
         await asyncio.sleep(verdict.wait_ms / 1000)
         if verdict.silent:
@@ -85,7 +90,11 @@ class Sandbox:
         except ValueError:
             return _answer(refusal(400, "invalid_request", "since is an RFC 3339 time."))
         filters = {name: query.get(name) for name in LEDGER_FILTERS}
-        return _json(200, await asyncio.to_thread(read_ledger, self.path, filters, start))
+        found = await asyncio.to_thread(read_ledger, self.path, filters, start)
+        if found is None:
+            text = f"More than {LEDGER_MAX} effects; ask for those of a provider, kind or reference, or since a time."
+            return _answer(refusal(413, "too_many", text))
+        return _json(200, found)
 
     async def put_fault(self, request: Request) -> Response:
         """`POST /faults`."""
@@ -128,6 +137,7 @@ def make_app(data: Path, providers: Sequence[Provider]) -> FastAPI:
 
     app = FastAPI(title="Counterpoint sandbox", lifespan=lifespan, openapi_url=None)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(queue.Full, _busy)
     _route(app, "GET", "/ledger", sandbox.ledger)
     _route(app, "GET", "/faults", sandbox.list_faults)
     _route(app, "POST", "/faults", sandbox.put_fault)
@@ -155,6 +165,21 @@ async def _deliver(request: Request, outcome: Outcome, *, lose_answer: bool) -> 
     if outcome.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
+
+
+async def _body(request: Request) -> bytes | None:
+    """None: it is too large; the rest is not read."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_BYTES_MAX:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return _answer(refusal(503, "unavailable", "Too many requests wait for the books."))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -114,14 +114,22 @@ class ProviderBooks:
         )
 
 
-def read_ledger(path: Path, filters: dict[str, str | None], since: str | None) -> bytes:
-    """Return the ledger as the JSON of `GET /ledger`. Reads beside the writer, on a connection of its own."""
+LEDGER_MAX = 1_000_000
+"""Effects of one answer: some 300 MB. Whoever reconciles must not take a part for the whole, so more are no answer."""
+
+
+def read_ledger(path: Path, filters: dict[str, str | None], since: str | None) -> bytes | None:
+    """Return the ledger as the JSON of `GET /ledger`; None: more than LEDGER_MAX effects. Reads beside the writer, on a
+    connection of its own."""
     where, values = _where(filters)
     if since is not None:
         where += (" AND" if where else " WHERE") + " at >= ?"
         values.append(since)
     connection = sqlite3.connect(path)
     try:
+        (count,) = connection.execute(f"SELECT count(*) FROM effects{where}", values).fetchone()
+        if count > LEDGER_MAX:
+            return None
         rows = connection.execute(
             f"SELECT at, provider, kind, reference, idempotency_key, data FROM effects{where} ORDER BY seq", values
         )
