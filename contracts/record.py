@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -16,6 +17,12 @@ class OutgoingRecord:
     value: bytes
     headers: Headers
     partition: int | None = None
+
+
+def erasing(topic: str, key: bytes, partition: int) -> OutgoingRecord:
+    """A record without a value: compaction forgets the key. (The one kind that has none: the type of all others keeps
+    its promise, and this one's is a cast.)"""
+    return OutgoingRecord(topic, key, cast(bytes, None), (), partition)
 
 
 @dataclass(frozen=True, slots=True)

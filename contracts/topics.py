@@ -15,6 +15,9 @@ SHARDS = 64
 DOMAIN_PARTITIONS = 12
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = 7 * DAY_MS
+TOMBSTONE_MS = RETENTION_MS + DAY_MS
+"""How long it is remembered that a process was there: no shorter than the topics are kept on which sagas start, so that
+none of their records starts it again. A start record that is older is given up."""
 DEAD_LETTER_RETENTION_MS = 30 * DAY_MS
 MESSAGE_BYTES_MAX = 1024 * 1024
 """A larger message is refused to its publisher by the broker."""

@@ -14,13 +14,14 @@ from contracts.process import Phase
 from contracts.record import Headers, OutgoingRecord
 from orchestrator.language.injection import EndingReason
 
-ENGINE_SEMANTICS = 1
+ENGINE_SEMANTICS = 2
 """Raised with every change that would make the fold of the same inputs give another state."""
 
 TryState = Literal["awaited", "succeeded", "refused", "none", "unknown", "silent"]
 """`none`: failed without effect. `unknown`: answered that the effect cannot be ruled out. `silent`: patience ended."""
-ProcessPhase = Literal[Phase, "early"]
-"""`early` is the engine's own: nobody is told of it, and no index has it (docs/decisions/0072-early-events.md)."""
+ProcessPhase = Literal[Phase, "early", "expired"]
+"""`early` and `expired` are the engine's own: nobody is told of them, and no index has them
+(docs/decisions/0072-early-events.md, 0046-expiry.md)."""
 PERHAPS: frozenset[TryState] = frozenset(("unknown", "silent"))
 
 StepStatus = Literal[
@@ -157,15 +158,16 @@ class Cause(Struct, frozen=True):
 
 
 class Process(Struct, frozen=True):
-    """One running instance of a saga; or, in phase `early`, what is kept for one that has not begun."""
+    """One running instance of a saga; or, in phase `early`, what is kept for one that has not begun; in phase
+    `expired`, that there was one."""
 
     id: str
     saga: str
     version: int
-    start: Start
     phase: ProcessPhase
     started_at_ms: int
     updated_at_ms: int
+    start: Start = NO_START
     revision: int = 0
     """Counts applied inputs; an operator's action names the one that was seen."""
     steps: dict[str, StepState] = {}
@@ -183,6 +185,8 @@ class Process(Struct, frozen=True):
     seen: tuple[bytes, ...] = ()
     """Digests of the last messages that waiting blocks took or that were kept for them, the oldest first."""
     history_length: int = 0
+    expires_at_ms: int = 0
+    """When it is forgotten (see orchestrator.engine.expiry); 0: not yet known."""
 
     @property
     def step(self) -> str | None:

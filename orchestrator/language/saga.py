@@ -40,6 +40,8 @@ class Saga:
         cancelled: What it does last, after everything was undone.
         cancelled_by: An event that calls the process off before its pivot, and its business key (the process').
         deadline: The time limit of the whole process; when it passes before the pivot, everything is undone.
+        keep_ended: How long an ended process is kept whole, with its history. Default: 7 days. After that it is only
+            remembered that it was there.
 
     Raises:
         SagaError: a malformed name or version, or two steps of one name.
@@ -53,6 +55,7 @@ class Saga:
     cancelled: Block | None = None
     cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None
     deadline: timedelta | None = None
+    keep_ended: timedelta | None = None
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class Saga:
             raise SagaError(f"saga {self.name}: {self.starts_on.__name__} has no type name")
         if self.cancelled_by is not None and self.cancelled_by[0] is self.starts_on:
             raise SagaError(f"saga {self.name}: what starts it cannot call it off")
+        if self.keep_ended is not None and self.keep_ended <= timedelta(0):
+            raise SagaError(f"saga {self.name}: keep_ended is a time span above 0, not {self.keep_ended}")
         seen: set[str] = set()
         for step in self.blocks():
             if not isinstance(step, Named):
