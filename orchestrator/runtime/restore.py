@@ -7,7 +7,7 @@ later takes it over, and the first cannot write any more.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -71,6 +71,14 @@ class Restorer:
         reader = await self._log.reader()
         try:
             return (await self._survey(reader, number)).cut
+        finally:
+            await reader.close()
+
+    async def without(self, numbers: Sequence[int]) -> frozenset[int]:
+        """Those of the shards that have no snapshots at all. Raises LogUnavailable."""
+        reader = await self._log.reader()
+        try:
+            return frozenset([number for number in numbers if (await reader.bounds(Place(SNAPSHOTS, number)))[1] == 0])
         finally:
             await reader.close()
 

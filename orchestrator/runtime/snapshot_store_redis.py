@@ -61,9 +61,12 @@ class RedisSnapshots:
             fields += ["offset", state.offset]
         if sample is not None:
             fields += ["sample", sample.offset, "sample_id", sample.record_id, "sample_at", sample.at_ms]
+        gone = [] if sample is not None else ["sample", "sample_id", "sample_at"]
+        if state.offset is None:
+            gone.append("offset")
         commands: list[Command] = [("HSET", key, *fields)]
-        if sample is None:
-            commands.append(("HDEL", key, "sample", "sample_id", "sample_at"))
+        if gone:
+            commands.append(("HDEL", key, *gone))
         await self._run(commands)
 
     async def uncovered(self, shard: int, below: int, limit: int) -> Sequence[str]:

@@ -22,6 +22,7 @@ from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.broker_time import BrokerTime
 from orchestrator.runtime.clock import timer_fired
 from orchestrator.runtime.log import Appender, AppendRefused, Log, LogUnavailable, Place
+from orchestrator.runtime.mending import NoProgress
 from orchestrator.runtime.metrics import SnapshotMetrics
 from orchestrator.runtime.ownership import Ownership
 from orchestrator.runtime.readiness import Readiness
@@ -53,10 +54,6 @@ class SnapshotSettings:
     look_interval_s: float = 5.0
 
 
-class NoProgress(RuntimeError):
-    """Processes stay uncovered although they were looked at."""
-
-
 class Snapshotter:
     """One a program, beside its engine. Construct, `open`, then `run` (or `step` by hand), then `close`."""
 
@@ -84,7 +81,8 @@ class Snapshotter:
         self._states: dict[int, tuple[object, CutState]] = {}
         """What the store has of each shard, as long as the shard is the same claim."""
         self._stopping = asyncio.Event()
-        self._busy = asyncio.Lock()
+        self._sending = asyncio.Lock()
+        """Claims append as well: full cuts."""
         self._appender: Appender | None = None
 
     async def open(self) -> None:
@@ -115,16 +113,20 @@ class Snapshotter:
     async def step(self) -> bool:
         """One look at the active shards. False: the log or the store is away."""
         try:
-            oldest_ms = 0
+            ages_ms, problems = [0], []
             for number in sorted(self._ownership.active):
-                oldest_ms = max(oldest_ms, await self._look(number))
-            self._metrics.age(oldest_ms / 1000)
-        except (LogUnavailable, StoreUnavailable, AppendRefused, NoProgress) as error:
-            log.warning("snapshots wait", error=str(error))
-            self._readiness.set("snapshots", f"snapshots wait: {error}")
-            return False
-        self._readiness.set("snapshots", None)
-        return True
+                try:
+                    ages_ms.append(await self._look(number))
+                except (AppendRefused, NoProgress) as error:
+                    problems.append(f"shard {number}: {error}")
+            self._metrics.age(max(ages_ms) / 1000)
+        except (LogUnavailable, StoreUnavailable) as error:
+            problems = [str(error)]
+        self._states = {number: held for number, held in self._states.items() if number in self._ownership.active}
+        if problems:
+            log.error("snapshots wait", problems=problems)
+        self._readiness.set("snapshots", f"snapshots wait: {'; '.join(problems)}" if problems else None)
+        return not problems
 
     async def _look(self, number: int) -> int:
         """Bring one shard on its way; returns the age of its sample in milliseconds."""
@@ -180,7 +182,8 @@ class Snapshotter:
             LogUnavailable, StoreUnavailable, NoProgress: the shard is as it was.
         """
         await self._enroll(number)
-        await self._cover(number, EVERYTHING, lambda: True, True)
+        if not await self._cover(number, EVERYTHING, lambda: True, True):
+            raise LogUnavailable("this engine stops")
         cut = Cut(stored.next, stored.record_id, self._rules.semantics, self._time.now_ms() or 0)
         await self._append([encode_cut(number, cut)])
         await self._keep(number, CutState(cut.offset, None, True))
@@ -198,13 +201,12 @@ class Snapshotter:
             if ids == last:
                 raise NoProgress(f"shard {number}: {len(ids)} processes cannot be snapshotted, such as {ids[0]}")
             last = ids
-            async with self._busy:
-                await self._page(number, ids, ours, below)
+            await self._page(number, ids, ours)
             if not hurry:
                 await asyncio.sleep(len(ids) / self._settings.processes_per_s_max)
         return True
 
-    async def _page(self, number: int, ids: Sequence[str], ours: Callable[[], bool], below: int) -> None:
+    async def _page(self, number: int, ids: Sequence[str], ours: Callable[[], bool]) -> None:
         loaded = (await self._store.load({number: ids}))[number]
         if loaded.next is None:
             return
@@ -276,7 +278,8 @@ class Snapshotter:
 
     async def _send(self, records: Sequence[OutgoingRecord]) -> None:
         assert self._appender is not None
-        acks = await self._appender.append(records)
+        async with self._sending:
+            acks = await self._appender.append(records)
         if acks[-1].timestamp_ms is not None:
             self._time.observe(acks[-1].timestamp_ms)
 
