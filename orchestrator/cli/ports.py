@@ -17,8 +17,8 @@ from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
-from orchestrator.runtime.recovery import Damage, Order
 from orchestrator.runtime.readmodel import Query, VersionKey
+from orchestrator.runtime.recovery import Damage, Order
 from orchestrator.runtime.topics_kafka import TopicsReport
 
 

@@ -27,7 +27,9 @@ from orchestrator.runtime.store_redis import RedisStore
 class ShardKeeping:
     """A `ShardKeeper` over the runtime's ports. `committed` asks for the engine group's offsets."""
 
-    def __init__(self, log: Log, store: WholeStore, committed: Callable[[], Awaitable[Mapping[int, int | None]]]) -> None:
+    def __init__(
+        self, log: Log, store: WholeStore, committed: Callable[[], Awaitable[Mapping[int, int | None]]]
+    ) -> None:
         self._log = log
         self._store = store
         self._committed = committed

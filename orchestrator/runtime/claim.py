@@ -157,5 +157,18 @@ def other_record(shard: int, offset: int, expected: str, found: str) -> Refusal:
     )
 
 
+def refused_with(verdict: Verdict, code: str) -> Refusal | None:
+    """The refusal that a shard with this verdict may come to: some are found out only later. None: not this one."""
+    if isinstance(verdict, Refusal):
+        return verdict
+    if isinstance(verdict, Claim) and verdict.verify is not None and code == "other-record":
+        return Refusal("other-record", "the record before the stored offset is another one")
+    if isinstance(verdict, Restore) and code == "snapshots-damaged":
+        return Refusal("snapshots-damaged", "the snapshots do not fit together")
+    if isinstance(verdict, Restore) and code == "history-gone":
+        return Refusal("history-gone", "there are no snapshots")
+    return None
+
+
 def _refuse(facts: Facts, code: RefusalCode, found: str) -> Refusal:
     return Refusal(code, f"shard {facts.shard}: {found}. A person must decide (counterpoint recover)")

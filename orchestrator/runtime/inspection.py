@@ -111,9 +111,7 @@ class Inspection:
             return stored.next, stored.record_id
         while end > facts.log_start:
             start = max(end - BACK_RECORDS, facts.log_start)
-            records = [
-                one async for batch in self._reader.read(Place(INBOX, facts.shard), start, end) for one in batch
-            ]
+            records = [one async for batch in self._reader.read(Place(INBOX, facts.shard), start, end) for one in batch]
             for record in reversed(records):
                 if await self._is_folded(record):
                     return record.offset + 1, record_id(record)

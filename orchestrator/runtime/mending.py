@@ -64,7 +64,9 @@ class Mending:
         try:
             await self._upgrader.upgrade(number, stored)
         except (NoProgress, AppendRefused) as error:
-            text = f"shard {number}: a full snapshot cut is needed, since an older build has folded it, and fails: {error}"
+            text = (
+                f"shard {number}: a full snapshot cut is needed, since an older build has folded it, and fails: {error}"
+            )
             return Refusal("older-engine", f"{text}. Run the older build")
         return None
 

@@ -119,7 +119,9 @@ class EngineMetrics:
         """Count one answered checkpoint."""
         self._checkpoints.labels(result.value).inc()
         self._checkpoint_inputs.observe(checkpoint.inputs)
-        self._checkpoint_bytes.inc(sum(len(write.blob or b"") + sum(map(len, write.history)) for write in checkpoint.writes))
+        self._checkpoint_bytes.inc(
+            sum(len(write.blob or b"") + sum(map(len, write.history)) for write in checkpoint.writes)
+        )
 
     def checkpoint_age(self, seconds: float) -> None:
         self._checkpoint_age.set(seconds)

@@ -17,7 +17,7 @@ import structlog
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.runtime.checkpoint import record_id
-from orchestrator.runtime.claim import Claim, Facts, Refusal, Restore, Upgrade, Verdict, judge, other_record
+from orchestrator.runtime.claim import Claim, Facts, Refusal, Restore, Upgrade, Verdict, judge, other_record, refused_with
 from orchestrator.runtime.log import Place, Subscription
 from orchestrator.runtime.mending import Mending
 from orchestrator.runtime.metrics import EngineMetrics
@@ -174,8 +174,9 @@ class Ownership:
             return
         found = {facts.shard: facts for facts in await self._facts(tuple(tokens))}
         verdicts = {number: judge(facts) for number, facts in found.items()}
-        await self._settle(tokens, await self._ordered(found, verdicts))
-        await self._settle(tokens, await self._mended(found, verdicts))
+        ordered = await self._ordered(found, verdicts)
+        await self._settle(tokens, ordered)
+        await self._settle(tokens, await self._mended(found, {n: v for n, v in ordered.items() if v is verdicts[n]}))
 
     async def _settle(self, tokens: Mapping[int, object], verdicts: Mapping[int, Verdict]) -> None:
         """Begin or refuse. Shards that are mended first go on waiting for their claim."""
@@ -205,12 +206,12 @@ class Ownership:
 
     async def _ordered(self, found: Mapping[int, Facts], verdicts: Mapping[int, Verdict]) -> dict[int, Verdict]:
         """The verdicts, but for shards that a person's order has mended: those are judged again."""
-        refusals = {number: verdict for number, verdict in verdicts.items() if isinstance(verdict, Refusal)}
-        if self._mending is None or not refusals:
-            return dict(verdicts)
         changed: dict[int, Verdict] = dict(verdicts)
-        for number, order in (await self._mending.orders(refusals)).items():
-            if await self._mending.carry_out(order, found[number], refusals[number], self.subscription):
+        if self._mending is None:
+            return changed
+        for number, order in (await self._mending.orders(found)).items():
+            refusal = refused_with(verdicts[number], order.code) if number in verdicts else None
+            if refusal is not None and await self._mending.carry_out(order, found[number], refusal, self.subscription):
                 changed[number] = Restore()
         return changed
 
@@ -248,8 +249,13 @@ class Ownership:
         mends = self._mending is not None
         return [
             Facts(
-                place.partition, stored[place.partition], committed[place], *bounds[place], self._rules.semantics,
-                "unknown" if mends else "none", mends,
+                place.partition,
+                stored[place.partition],
+                committed[place],
+                *bounds[place],
+                self._rules.semantics,
+                "unknown" if mends else "none",
+                mends,
             )
             for place in sorted(places)
             if place in committed and place in bounds

@@ -60,9 +60,7 @@ class KafkaReader:
         consumer.seek(partition, start)
         position, empty = start, 0
         while position < end:
-            found = await self._bounded(
-                consumer.getmany(partition, timeout_ms=POLL_MS, max_records=RECORDS_MAX)
-            )
+            found = await self._bounded(consumer.getmany(partition, timeout_ms=POLL_MS, max_records=RECORDS_MAX))
             records = [
                 IncomingRecord(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
                 for r in found.get(partition, ())

@@ -70,9 +70,7 @@ class RedisSnapshots:
         await self._run(commands)
 
     async def uncovered(self, shard: int, below: int, limit: int) -> Sequence[str]:
-        (reply,) = await self._run(
-            [("ZRANGEBYSCORE", uncovered_key(shard), "-inf", f"({below}", "LIMIT", 0, limit)]
-        )
+        (reply,) = await self._run([("ZRANGEBYSCORE", uncovered_key(shard), "-inf", f"({below}", "LIMIT", 0, limit)])
         return [name.decode() for name in reply]
 
     async def oldest_uncovered(self, shard: int) -> int | None:

@@ -8,10 +8,8 @@ checkpoint is recognised by its id.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from importlib.resources import files
 from typing import Any, cast
 
 import hiredis

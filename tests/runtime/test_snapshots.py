@@ -65,9 +65,7 @@ def large_rules() -> Rules:
     return replace(fake_rules(), decide=decide)
 
 
-async def lose_redis(
-    world: SnapshotWorld, engine: SnapshotEngine, rules: Rules | None = None
-) -> SnapshotEngine:
+async def lose_redis(world: SnapshotWorld, engine: SnapshotEngine, rules: Rules | None = None) -> SnapshotEngine:
     await engine.die()
     world.store.wipe()
     found = await world.engine(rules)
@@ -326,3 +324,24 @@ async def test_an_owner_of_before_that_replaces_a_later_snapshot_is_noticed() ->
     stale = world.store._shard(SHARD).marks[P]
     await world.store.cover(SHARD, [Cover(P, "of before", Mark(stale.next - 1))])
     assert world.store._shard(SHARD).uncovered == {P: stale.next - 1}
+
+
+async def test_a_snapshot_of_a_process_that_is_ahead_says_where_it_is() -> None:
+    world, engine = await begun()
+    await engine.look()
+    steps(world, P, "s3", "s4")
+    await engine.work()
+    world.snapshot_ms += int(SAMPLE_AGE_S * 1000)
+    await engine.look()
+    before = contents(world.store)
+    await engine.die()
+    world.store.wipe()
+    restored = await world.engine()
+    await restored.claimed()
+    position = world.store._shard(SHARD).position
+    assert position is not None and world.store._shard(SHARD).ahead[P] == position.next + 2
+
+    await restored.snapshotter.upgrade(SHARD, position)
+
+    engine = await lose_redis(world, restored)
+    assert contents(world.store) == before

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-
-from contracts.topics import SHARDS, SNAPSHOTS
+from contracts.envelope import encode_headers
+from contracts.ids import partition_of
+from contracts.record import OutgoingRecord
+from contracts.topics import INBOX, SHARDS, SNAPSHOTS
+from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input
 from orchestrator.runtime.log import LogUnavailable, Place
 from orchestrator.runtime.mending import Mending
 from orchestrator.runtime.restore import Restorer
 from orchestrator.runtime.rules import Rules
-from orchestrator.runtime.snapshotter import Snapshotter, SnapshotSettings
+from orchestrator.runtime.snapshotter import SnapshotSettings, Snapshotter
 from orchestrator.runtime.store import StoreUnavailable
 from tests.runtime import world as plain
 from tests.runtime.fake_engine import fake_rules
@@ -23,7 +25,8 @@ SAMPLE_AGE_S = 600.0
 class SnapshotWorld(plain.World):
     def __init__(self) -> None:
         super().__init__()
-        self.monotonic = itertools.count()
+        self.snapshot_ms = self.now_ms
+        """The broker's time, as the snapshotters know it."""
 
     async def engine(self, rules: Rules | None = None, **settings: object) -> SnapshotEngine:
         page = settings.pop("page", 50)
@@ -60,14 +63,16 @@ class SnapshotEngine(plain.Engine):
 
     async def look(self) -> bool:
         """One round of the snapshotter, at the broker's time of now."""
-        self.snapshotter.observe(self.world.now_ms)
+        world = self.world
+        world.snapshot_ms = max(world.snapshot_ms, world.now_ms)
+        self.snapshotter.observe(world.snapshot_ms)
         return await self.snapshotter.step()
 
     async def cut(self) -> None:
         """Everything that is stored now is snapshotted, and the cut is there."""
         await self.loop.flush()
         await self.look()
-        self.world.now_ms += int(SAMPLE_AGE_S * 1000)
+        self.world.snapshot_ms += int(SAMPLE_AGE_S * 1000)
         assert await self.look()
 
     async def claimed(self, rounds: int = 40) -> None:
@@ -83,3 +88,12 @@ class SnapshotEngine(plain.Engine):
     async def work(self, rounds: int = 40, flush: bool = True) -> int:
         await self.claimed()
         return await super().work(rounds, flush)
+
+
+def lab_record(item: Input) -> OutgoingRecord:
+    """An input of the test kit as the record that it came from."""
+    headers = encode_headers(item.envelope)
+    if item.saga is not None and item.version is not None:
+        headers += ((SAGA_HEADER, item.saga.encode()), (VERSION_HEADER, b"%d" % item.version))
+    shard = partition_of(item.process_id, SHARDS)
+    return OutgoingRecord(INBOX, item.process_id.encode(), item.data, headers, shard)
