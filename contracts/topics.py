@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 INBOX = "orchestrator.inbox"
 SNAPSHOTS = "orchestrator.snapshots"
@@ -30,6 +30,8 @@ class TopicSpec:
     name: str
     partitions: int
     configs: dict[str, str] = field(default_factory=dict)
+    retention_max_ms: int | None = None
+    """Records must not be kept longer: sagas start on them, and what has ended is remembered for so long."""
 
 
 def commands_topic(context: str) -> str:
@@ -60,9 +62,9 @@ def _spec(name: str, partitions: int, retention_ms: int, bytes_max: int, **more:
 def domain_topics(contexts: tuple[str, ...]) -> tuple[TopicSpec, ...]:
     """`<context>.commands` and `<context>.events` of each context."""
     return tuple(
-        _spec(name, DOMAIN_PARTITIONS, RETENTION_MS, MESSAGE_BYTES_MAX)
+        replace(_spec(name, DOMAIN_PARTITIONS, RETENTION_MS, MESSAGE_BYTES_MAX), retention_max_ms=kept_ms)
         for context in contexts
-        for name in (commands_topic(context), events_topic(context))
+        for name, kept_ms in ((commands_topic(context), None), (events_topic(context), TOMBSTONE_MS))
     )
 
 
