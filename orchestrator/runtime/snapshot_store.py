@@ -68,6 +68,15 @@ class CutState:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncovered:
+    """That there are none means something only together with the position: a store that has lost everything has
+    none."""
+
+    next: int | None
+    process_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cover:
     """A snapshot of a process that is in the topic. `blob_sha`: SHA-1 of the state that it holds, "" for none."""
 
@@ -102,8 +111,9 @@ class SnapshotStore(Protocol):
     async def set_cut_state(self, shard: int, state: CutState) -> None:
         """Replace what `cut_states` gives."""
 
-    async def uncovered(self, shard: int, below: int, limit: int) -> Sequence[str]:
-        """Processes that are uncovered from an offset under `below` on, the lowest first."""
+    async def uncovered(self, shard: int, below: int, limit: int) -> Uncovered:
+        """Processes that are uncovered from an offset under `below` on, the lowest first, and the shard's stored
+        position, read in one atomic step."""
 
     async def oldest_uncovered(self, shard: int) -> int | None:
         """The lowest offset from which on a process is uncovered. None: all are covered."""

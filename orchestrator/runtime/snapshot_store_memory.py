@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.runtime.snapshot_store import Cover, CutState, Mark, Restored, ShortHistory, StaleRestore, blob_sha
+from orchestrator.runtime.snapshot_store import Cover, CutState, Mark, Restored, ShortHistory, StaleRestore, Uncovered, blob_sha
 from orchestrator.runtime.store import ShardPosition
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ class MemorySnapshots:
         await self._call()
         self._shard(shard).cut = state
 
-    async def uncovered(self, shard: int, below: int, limit: int) -> Sequence[str]:
+    async def uncovered(self, shard: int, below: int, limit: int) -> Uncovered:
         await self._call()
-        found = sorted((at, name) for name, at in self._shard(shard).uncovered.items() if at < below)
-        return [name for _, name in found[:limit]]
+        held = self._shard(shard)
+        found = sorted((at, name) for name, at in held.uncovered.items() if at < below)
+        next_offset = None if held.position is None else held.position.next
+        return Uncovered(next_offset, tuple(name for _, name in found[:limit]))
 
     async def oldest_uncovered(self, shard: int) -> int | None:
         await self._call()

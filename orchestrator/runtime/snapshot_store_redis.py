@@ -22,7 +22,16 @@ from orchestrator.runtime.keys_redis import (
     timers_key,
     uncovered_key,
 )
-from orchestrator.runtime.snapshot_store import Cover, CutState, Mark, Restored, Sample, ShortHistory, StaleRestore
+from orchestrator.runtime.snapshot_store import (
+    Cover,
+    CutState,
+    Mark,
+    Restored,
+    Sample,
+    ShortHistory,
+    StaleRestore,
+    Uncovered,
+)
 from orchestrator.runtime.store import ShardPosition
 
 ORDERS_KEY = "cp:orders"
@@ -40,6 +49,7 @@ class Script:
 
 class RedisSnapshots:
     _cover: Script
+    _uncovered: Script
     _restore: Script
     _adopt: Script
 
@@ -69,9 +79,11 @@ class RedisSnapshots:
             commands.append(("HDEL", key, *gone))
         await self._run(commands)
 
-    async def uncovered(self, shard: int, below: int, limit: int) -> Sequence[str]:
-        (reply,) = await self._run([("ZRANGEBYSCORE", uncovered_key(shard), "-inf", f"({below}", "LIMIT", 0, limit)])
-        return [name.decode() for name in reply]
+    async def uncovered(self, shard: int, below: int, limit: int) -> Uncovered:
+        keys = (offset_key(shard), uncovered_key(shard))
+        call = ("EVALSHA", self._uncovered.sha, len(keys), *keys, f"({below}", limit)
+        ((next_offset, *names),) = await self._run([call], self._uncovered)
+        return Uncovered(None if next_offset is None else int(next_offset), tuple(name.decode() for name in names))
 
     async def oldest_uncovered(self, shard: int) -> int | None:
         return next(iter((await self._scored(uncovered_key(shard), "-inf", 1)).values()), None)

@@ -151,8 +151,9 @@ class Snapshotter:
         def ours() -> bool:
             return self._ownership.active.get(number) is shard
 
-        if await self._cover(number, state.sample.offset, ours, age_ms > HURRY_MS):
-            cut = Cut(state.sample.offset, state.sample.record_id, self._rules.semantics, now_ms)
+        offset = state.sample.offset
+        if await self._cover(number, offset, offset, ours, age_ms > HURRY_MS):
+            cut = Cut(offset, state.sample.record_id, self._rules.semantics, now_ms)
             await self._append([encode_cut(number, cut)])
             self._states[number] = (shard, await self._keep(number, CutState(cut.offset, None, True)))
             self._metrics.cut()
@@ -182,8 +183,8 @@ class Snapshotter:
             LogUnavailable, StoreUnavailable, NoProgress: the shard is as it was.
         """
         await self._enroll(number)
-        if not await self._cover(number, EVERYTHING, lambda: True, True):
-            raise LogUnavailable("this engine stops")
+        if not await self._cover(number, EVERYTHING, stored.next, lambda: True, True):
+            raise LogUnavailable("this engine stops, or the store has moved")
         cut = Cut(stored.next, stored.record_id, self._rules.semantics, self._time.now_ms() or 0)
         await self._append([encode_cut(number, cut)])
         await self._keep(number, CutState(cut.offset, None, True))
@@ -192,19 +193,23 @@ class Snapshotter:
 
     # Pages.
 
-    async def _cover(self, number: int, below: int, ours: Callable[[], bool], hurry: bool) -> bool:
-        """Snapshot all processes that are uncovered from under `below` on. False: given up on the way."""
+    async def _cover(self, number: int, below: int, at_least: int, ours: Callable[[], bool], hurry: bool) -> bool:
+        """Snapshot all processes that are uncovered from under `below` on. False: given up on the way, or the store is
+        not at `at_least` any more: it has lost what it knew."""
         last: Sequence[str] = ()
-        while ids := await self._store.uncovered(number, below, self._settings.page_processes):
-            if not ours() or self._stopping.is_set():
+        while True:
+            found = await self._store.uncovered(number, below, self._settings.page_processes)
+            ids = found.process_ids
+            if found.next is None or found.next < at_least or not ours() or self._stopping.is_set():
                 return False
+            if not ids:
+                return True
             if ids == last:
                 raise NoProgress(f"shard {number}: {len(ids)} processes cannot be snapshotted, such as {ids[0]}")
             last = ids
             await self._page(number, ids, ours)
             if not hurry:
                 await asyncio.sleep(len(ids) / self._settings.processes_per_s_max)
-        return True
 
     async def _page(self, number: int, ids: Sequence[str], ours: Callable[[], bool]) -> None:
         loaded = (await self._store.load({number: ids}))[number]

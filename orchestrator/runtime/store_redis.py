@@ -111,6 +111,7 @@ class RedisStore(RedisSnapshots):
         self._checkpoint = Script("checkpoint.lua")
         self._load = Script("load.lua")
         self._cover = Script("cover.lua")
+        self._uncovered = Script("uncovered.lua")
         self._restore = Script("restore.lua")
         self._adopt = Script("adopt.lua")
 

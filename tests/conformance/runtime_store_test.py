@@ -17,6 +17,7 @@ from orchestrator.runtime.snapshot_store import (
     Sample,
     ShortHistory,
     StaleRestore,
+    Uncovered,
     blob_sha,
 )
 from orchestrator.runtime.store import (
@@ -297,10 +298,12 @@ async def test_what_a_checkpoint_writes_is_uncovered_from_its_first_input_on(sto
     await store.write([checkpoint(None, position(4, "a"), write(first_offset=2), write("s:b", first_offset=1))])
     await store.write([checkpoint(4, position(9, "b"), write(first_offset=7))])
 
-    assert await store.uncovered(SHARD, 10, 10) == ["s:b", P]
-    assert await store.uncovered(SHARD, 2, 10) == ["s:b"]
-    assert await store.uncovered(SHARD, 10, 1) == ["s:b"]
+    assert (await store.uncovered(SHARD, 10, 10)).process_ids == ("s:b", P)
+    assert (await store.uncovered(SHARD, 2, 10)).process_ids == ("s:b",)
+    assert (await store.uncovered(SHARD, 10, 1)).process_ids == ("s:b",)
     assert await store.oldest_uncovered(SHARD) == 1
+    assert await store.uncovered(SHARD, 0, 10) == Uncovered(9, ())
+    assert await store.uncovered(SHARD + 1, 9, 10) == Uncovered(None, ())
 
 
 async def test_a_snapshot_covers_the_state_that_it_has(store: Store) -> None:
@@ -309,7 +312,7 @@ async def test_a_snapshot_covers_the_state_that_it_has(store: Store) -> None:
 
     await store.cover(SHARD, [cover(P, b"1", 4, parts=1, entries=2, pieces=3, born_ms=4), cover("s:b", b"1", 4)])
 
-    assert await store.uncovered(SHARD, 10, 10) == ["s:b"], "it has changed since"
+    assert (await store.uncovered(SHARD, 10, 10)).process_ids == ("s:b",), "it has changed since"
     assert await store.oldest_uncovered(SHARD) == 4
     assert await store.marks(SHARD, [P, "s:b", "s:none"]) == [Mark(4, 1, 2, 3, 4), Mark(4), None]
     await store.cover(SHARD, [cover("s:b", b"2", 9)])
@@ -373,7 +376,7 @@ async def test_every_process_is_enrolled(store: Store) -> None:
     while cursor:
         cursor = await store.enroll(SHARD, cursor)
 
-    assert set(await store.uncovered(SHARD, 1, 10_000)) == set(names)
+    assert set((await store.uncovered(SHARD, 1, 10_000)).process_ids) == set(names)
     assert await store.marks(SHARD, names[:1]) == [Mark(0, parts=2)]
     assert await store.oldest_uncovered(SHARD + 1) is None
 

@@ -345,3 +345,13 @@ async def test_a_snapshot_of_a_process_that_is_ahead_says_where_it_is() -> None:
 
     engine = await lose_redis(world, restored)
     assert contents(world.store) == before
+
+
+async def test_a_store_that_has_lost_everything_has_nothing_uncovered_and_makes_no_cut() -> None:
+    """Found by the simulation (tests/simulation/snapshots.py, seed 16)."""
+    world, engine = await begun()
+    await engine.look()
+    world.store.wipe()
+    world.snapshot_ms += int(SAMPLE_AGE_S * 1000)
+    await engine.look()
+    assert world.snapshots(SHARD) == {}
