@@ -17,7 +17,17 @@ import structlog
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.runtime.checkpoint import record_id
-from orchestrator.runtime.claim import Claim, Facts, Refusal, Restore, Upgrade, Verdict, judge, other_record, refused_with
+from orchestrator.runtime.claim import (
+    Claim,
+    Facts,
+    Refusal,
+    Restore,
+    Upgrade,
+    Verdict,
+    judge,
+    other_record,
+    refused_with,
+)
 from orchestrator.runtime.log import Place, Subscription
 from orchestrator.runtime.mending import Mending
 from orchestrator.runtime.metrics import EngineMetrics

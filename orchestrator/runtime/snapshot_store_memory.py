@@ -6,7 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.runtime.snapshot_store import Cover, CutState, Mark, Restored, ShortHistory, StaleRestore, Uncovered, blob_sha
+from orchestrator.runtime.snapshot_store import (
+    Cover,
+    CutState,
+    Mark,
+    Restored,
+    ShortHistory,
+    StaleRestore,
+    Uncovered,
+    blob_sha,
+)
 from orchestrator.runtime.store import ShardPosition
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from orchestrator.runtime.readiness import Readiness
 from orchestrator.runtime.restore import Restorer
 from orchestrator.runtime.router import Router, RouterSettings
 from orchestrator.runtime.rules import rules_of
-from orchestrator.runtime.snapshotter import Snapshotter, SnapshotSettings
+from orchestrator.runtime.snapshotter import SnapshotSettings, Snapshotter
 from services.sdk import Service
 from services.sdk.metrics import Metrics, ServiceMetrics
 from services.sdk.patience import Patience
@@ -45,7 +45,9 @@ START_MS = 1_767_258_000_000
 class OrchestratorHost:
     """Router, engine and clock in one program (orchestrator/app.py)."""
 
-    def __init__(self, book: SagaBook, images: Images, line: Line, instance: str, pace: Pace, snapshots: bool = False) -> None:
+    def __init__(
+        self, book: SagaBook, images: Images, line: Line, instance: str, pace: Pace, snapshots: bool = False
+    ) -> None:
         self.line = line
         self.readiness = Readiness()
         ids = count(1)

@@ -210,7 +210,9 @@ class World:
     def add_orchestrator(self, name: str) -> Slot:
         def start(slot: Slot) -> None:
             program = self._new_program(slot)
-            host = OrchestratorHost(self.book, self.images, self.line(program), name, self.scenario.pace, self.snapshots)
+            host = OrchestratorHost(
+                self.book, self.images, self.line(program), name, self.scenario.pace, self.snapshots
+            )
             slot.host = host
             program.main(host.run)
 
