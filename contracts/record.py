@@ -5,7 +5,7 @@ Named tuples: several are made of every record, and making a frozen dataclass ta
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -18,6 +18,12 @@ class OutgoingRecord(NamedTuple):
     value: bytes
     headers: Headers
     partition: int | None = None
+
+
+def erasing(topic: str, key: bytes, partition: int) -> OutgoingRecord:
+    """A record without a value: compaction forgets the key. (The one kind that has none: the type of all others keeps
+    its promise, and this one's is a cast.)"""
+    return OutgoingRecord(topic, key, cast(bytes, None), (), partition)
 
 
 class IncomingRecord(NamedTuple):

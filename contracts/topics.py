@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 INBOX = "orchestrator.inbox"
 SNAPSHOTS = "orchestrator.snapshots"
@@ -15,6 +15,9 @@ SHARDS = 64
 DOMAIN_PARTITIONS = 12
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = 7 * DAY_MS
+TOMBSTONE_MS = RETENTION_MS + DAY_MS
+"""How long it is remembered that a process was there: no shorter than the topics are kept on which sagas start, so that
+none of their records starts it again. A start record that is older is given up."""
 DEAD_LETTER_RETENTION_MS = 30 * DAY_MS
 MESSAGE_BYTES_MAX = 1024 * 1024
 """A larger message is refused to its publisher by the broker."""
@@ -27,6 +30,8 @@ class TopicSpec:
     name: str
     partitions: int
     configs: dict[str, str] = field(default_factory=dict)
+    retention_max_ms: int | None = None
+    """Records must not be kept longer: sagas start on them, and what has ended is remembered for so long."""
 
 
 def commands_topic(context: str) -> str:
@@ -57,9 +62,9 @@ def _spec(name: str, partitions: int, retention_ms: int, bytes_max: int, **more:
 def domain_topics(contexts: tuple[str, ...]) -> tuple[TopicSpec, ...]:
     """`<context>.commands` and `<context>.events` of each context."""
     return tuple(
-        _spec(name, DOMAIN_PARTITIONS, RETENTION_MS, MESSAGE_BYTES_MAX)
+        replace(_spec(name, DOMAIN_PARTITIONS, RETENTION_MS, MESSAGE_BYTES_MAX), retention_max_ms=kept_ms)
         for context in contexts
-        for name in (commands_topic(context), events_topic(context))
+        for name, kept_ms in ((commands_topic(context), None), (events_topic(context), TOMBSTONE_MS))
     )
 
 

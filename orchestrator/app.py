@@ -37,12 +37,15 @@ from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSet
 from orchestrator.runtime.group_start_kafka import commit_start
 from orchestrator.runtime.log import LogUnavailable
 from orchestrator.runtime.log_kafka import KafkaLog
+from orchestrator.runtime.mending import Mending
 from orchestrator.runtime.metrics import Metrics
 from orchestrator.runtime.ownership import Ownership
 from orchestrator.runtime.readiness import Readiness
 from orchestrator.runtime.readmodel import ReadModel
+from orchestrator.runtime.restore import Restorer
 from orchestrator.runtime.router import Router
 from orchestrator.runtime.rules import rules_of
+from orchestrator.runtime.snapshotter import Snapshotter
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore, StoreRefused
 from orchestrator.runtime.topics_kafka import start_problems
@@ -192,6 +195,10 @@ async def _patiently(check: Callable[[], Coroutine[Any, Any, Found]], readiness:
         return found
 
 
+def _new_id() -> str:
+    return uuid4().hex
+
+
 class _Program:
     """The loops of the wanted roles, opened, run and closed together."""
 
@@ -204,16 +211,16 @@ class _Program:
         self._readiness = readiness
         self._store = store
         self._kafka = KafkaLog(settings.kafka, settings.instance)
-        self._loops: list[Router | EngineLoop | ClockOwnership | Clock] = []
+        self._loops: list[Router | EngineLoop | ClockOwnership | Clock | Snapshotter] = []
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """The clock hears the broker's time from every append of the others."""
+        """Clock and snapshotter hear the broker's time from every append of the others."""
         roles = self._settings.roles
-        clocks: list[Clock] = []
+        observers: list[Callable[[int], None]] = []
 
         def on_append(at_ms: int) -> None:
-            for clock in clocks:
-                clock.observe(at_ms)
+            for observe in observers:
+                observe(at_ms)
 
         if "router" in roles:
             router = Router(self._kafka, self._book, self._metrics.router, self._readiness, on_append=on_append)
@@ -221,9 +228,13 @@ class _Program:
         engine = self._engine(on_append) if "engine" in roles else None
         if engine is not None:
             self._loops.append(engine)
+            snapshotter = self._snapshotter(engine)
+            observers.append(snapshotter.observe)
+            self._loops.append(snapshotter)
         if "clock" in roles:
-            clocks.append(self._clock(engine))
-            self._loops.extend(clocks)
+            clock = self._clock(engine)
+            observers.append(clock.observe)
+            self._loops.append(clock)
         for loop in self._loops:
             await loop.open()
             stack.push_async_callback(loop.close)
@@ -236,9 +247,19 @@ class _Program:
             self._metrics.engine,
             self._readiness,
             EngineSettings(self._settings.instance),
-            new_id=lambda: uuid4().hex,
+            new_id=_new_id,
             on_append=on_append,
         )
+
+    def _snapshotter(self, engine: EngineLoop) -> Snapshotter:
+        """Takes the snapshots of the engine's shards, and lets the engine's claims mend them."""
+        rules, metrics = rules_of(self._book), self._metrics.snapshots
+        snapshotter = Snapshotter(
+            self._kafka, self._store, engine.ownership, rules, metrics, self._readiness, time.monotonic, _new_id
+        )
+        restorer = Restorer(self._kafka, self._store, rules, metrics, _new_id)
+        engine.ownership.mend_with(Mending(self._store, restorer, snapshotter, rules.semantics, _new_id))
+        return snapshotter
 
     def _clock(self, engine: EngineLoop | None) -> Clock:
         """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""

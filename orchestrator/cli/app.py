@@ -9,6 +9,7 @@ from orchestrator.cli.draw import draw
 from orchestrator.cli.options import AsJson, EndpointsFile
 from orchestrator.cli.processes import list_processes, show
 from orchestrator.cli.publish import EXAMPLES, publish
+from orchestrator.cli.recover import recover
 from orchestrator.cli.repair import compensate, retry, skip
 from orchestrator.cli.session import FailingGroup, Session
 from orchestrator.cli.surroundings import Surroundings
@@ -55,6 +56,7 @@ def build_app() -> typer.Typer:
     app.command("reject")(reject)
     app.command("publish", help=EXAMPLES)(publish)
     app.add_typer(dead_letters.group, name="dead-letters")
+    app.command("recover")(recover)
     app.command("verify")(verify)
     app.command("try", help=TRY_EXAMPLES)(try_saga)
     app.command("draw")(draw)

@@ -12,7 +12,7 @@ from contracts.ids import partition_of
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import DOMAIN_PARTITIONS, TopicSpec
 from operations.endpoints import Endpoints
-from orchestrator.cli.ports import Appended
+from orchestrator.cli.ports import Appended, ShardKeeper
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
@@ -41,6 +41,7 @@ class MemoryConnections:
     existing: set[str] = field(default_factory=set)
     problems: tuple[str, ...] = ()
     refused: tuple[RefusedShard, ...] = ()
+    keeper: ShardKeeper | None = None
     failure: Exception | None = None
     """Raised by every connection: the stack is away."""
     appended_at_ms: int = 0
@@ -61,6 +62,13 @@ class MemoryConnections:
 
     def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
         return self._open()
+
+    @asynccontextmanager
+    async def shards(self, endpoints: Endpoints) -> AsyncIterator[ShardKeeper]:
+        if self.failure is not None:
+            raise self.failure
+        assert self.keeper is not None, "a test gives one"
+        yield self.keeper
 
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
         return self._open()

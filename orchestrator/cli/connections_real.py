@@ -8,15 +8,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operations.endpoints import Endpoints
 from orchestrator.cli.inbox_kafka import KafkaRetained, open_retained
 from orchestrator.cli.letters_kafka import KafkaLetterBox, open_letters
-from orchestrator.cli.ports import OperatorInbox, ProcessReader, Sender, TopicKeeper
+from orchestrator.cli.ports import OperatorInbox, ProcessReader, Sender, ShardKeeper, TopicKeeper
 from orchestrator.cli.sender_kafka import AWAY_ERRORS, KafkaSender, open_sender
+from orchestrator.cli.shards_real import open_shards
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp, input_record
+from orchestrator.runtime.log import LogUnavailable
 from orchestrator.runtime.readmodel import ReadModel
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore
 from orchestrator.runtime.topics_kafka import KafkaTopics
 
-AWAY = (*AWAY_ERRORS, StoreUnavailable, OSError, TimeoutError)
+AWAY = (*AWAY_ERRORS, LogUnavailable, StoreUnavailable, OSError, TimeoutError)
 
 
 class RealConnections:
@@ -34,6 +36,9 @@ class RealConnections:
 
     def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[KafkaRetained]:
         return open_retained(endpoints.kafka)
+
+    def shards(self, endpoints: Endpoints) -> AbstractAsyncContextManager[ShardKeeper]:
+        return open_shards(endpoints)
 
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]:
         return KafkaTopics(endpoints.kafka)

@@ -18,6 +18,7 @@ from orchestrator.engine.process import Process
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
 from orchestrator.runtime.readmodel import Query, VersionKey
+from orchestrator.runtime.recovery import Damage, Order
 from orchestrator.runtime.topics_kafka import TopicsReport
 
 
@@ -105,6 +106,20 @@ class TopicKeeper(Protocol):
         ...
 
 
+class ShardKeeper(Protocol):
+    async def damages(self, shards: Sequence[int]) -> Sequence[Damage]:
+        """Of those of the shards that would refuse to work."""
+        ...
+
+    async def order(self, orders: Sequence[Order]) -> None:
+        """Leave orders for the engines that own the shards."""
+        ...
+
+    async def unfinished(self, shards: Sequence[int]) -> Mapping[int, str]:
+        """Those of the shards that are not at work again, and why."""
+        ...
+
+
 class Connections(Protocol):
     """Opens what a command needs; each is closed at the end of its `async with`."""
 
@@ -113,6 +128,7 @@ class Connections(Protocol):
     def sender(self, endpoints: Endpoints) -> AbstractAsyncContextManager[Sender]: ...
     def letters(self, endpoints: Endpoints) -> AbstractAsyncContextManager[LetterBox]: ...
     def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[RetainedInbox]: ...
+    def shards(self, endpoints: Endpoints) -> AbstractAsyncContextManager[ShardKeeper]: ...
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]: ...
 
     def means_away(self, error: Exception) -> bool:

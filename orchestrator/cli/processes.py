@@ -151,6 +151,8 @@ async def require_process(reader: ProcessReader, process_id: str, *, limiters: b
     if process.phase == "early":
         kept = ", ".join(early.type for early in process.early) or "nothing any more"
         raise NotFound(f"{process_id} has not started; kept for it: {kept}")
+    if process.phase == "expired":
+        raise NotFound(f"{process_id} is {process.ended}, and expired at {format_time(process.updated_at_ms)}")
     return process
 
 

@@ -19,11 +19,12 @@ from contracts.message import Event
 from contracts.process import CancelChild, ChildEnded, ReleaseChild, StartChild, ToChild, UndoChild
 from orchestrator.engine.arrivals import digest, remember
 from orchestrator.engine.building import BuilderFailed, PayloadInvalid, evaluate, parse_payload
-from orchestrator.engine.decision import Reason
+from orchestrator.engine.decision import Decision, Reason
 from orchestrator.engine.effects import Effect, EffectTooLarge, inbox_effect
+from orchestrator.engine.expiry import kept_on
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Node, Plan
-from orchestrator.engine.process import Cause, Outcome, Parentage, TryState
+from orchestrator.engine.process import Cause, Outcome, Parentage, Process, TryState
 from orchestrator.engine.turn import Turn
 from orchestrator.language.blocks import Returns, Subsaga
 
@@ -202,6 +203,23 @@ def report(turn: Turn, phase: Literal["compensated", "cancelled"]) -> None:
         turn.send(_answer(turn, turn.parentage, phase, cause=cause))
 
 
+def told_when_expired(before: Process, item: Input) -> Decision:
+    """A process that there was, and of which nothing is known any more: it is never started again, and whoever waits
+    for an answer hears that."""
+    message, now_ms = read_told(item), max(item.at_ms, before.updated_at_ms)
+    if not isinstance(message, StartChild | UndoChild):
+        return Decision(before, "ignored", "invalid-payload" if message is None else "expired")
+    answer = _ended(
+        before.id,
+        replace(born(message), undo=item.envelope.id if isinstance(message, UndoChild) else None),
+        "not-started",
+        detail="there was such a process already, and it has expired",
+        now_ms=now_ms,
+        traceparent=item.envelope.traceparent,
+    )
+    return Decision(kept_on(before, now_ms), "ignored", "already-ended", effects=(answer.record,))
+
+
 def _answer(
     turn: Turn,
     parent: Parentage,
@@ -212,10 +230,34 @@ def _answer(
     result: Outcome | None = None,
 ) -> Effect:
     """Raises EffectTooLarge."""
+    return _ended(
+        turn.before.id,
+        parent,
+        phase,
+        cause=cause,
+        detail=detail,
+        result=result,
+        now_ms=turn.now_ms,
+        traceparent=turn.before.start.traceparent,
+    )
+
+
+def _ended(
+    child: str,
+    parent: Parentage,
+    phase: Answered,
+    *,
+    now_ms: int,
+    traceparent: str | None,
+    cause: Cause | None = None,
+    detail: str | None = None,
+    result: Outcome | None = None,
+) -> Effect:
+    """Raises EffectTooLarge."""
     asked = parent.undo or parent.start
     ended = ChildEnded(
         process_id=parent.process,
-        child=turn.before.id,
+        child=child,
         phase=phase,
         step=cause.step if cause else None,
         reason=cause.reason if cause else None,
@@ -227,8 +269,8 @@ def _answer(
         ended,
         parent.process,
         id=child_answer_id(asked),
-        now_ms=turn.now_ms,
-        traceparent=turn.before.start.traceparent,
+        now_ms=now_ms,
+        traceparent=traceparent,
         causation=asked,
         named=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from pydantic import ValidationError
 
@@ -17,7 +19,7 @@ from contracts.process import (
     StartChild,
     TimerFired,
 )
-from orchestrator.engine import children, early
+from orchestrator.engine import children, early, expiry
 from orchestrator.engine.answers import answer, child_ended
 from orchestrator.engine.approvals import decide_approval
 from orchestrator.engine.arrivals import arrive, is_arrival
@@ -25,7 +27,7 @@ from orchestrator.engine.blocks import approval, command, on_stuck, sleep, undo,
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Alert, Decision, Reason, Verdict
-from orchestrator.engine.effects import first_traceparent
+from orchestrator.engine.effects import first_traceparent, too_old_effect
 from orchestrator.engine.history import HISTORY_MAX, encode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.interpreter import run
@@ -51,6 +53,12 @@ def decide(book: SagaBook, process: Process | None, item: Input) -> Decision:
     """
     if process is None or process.phase in _OWN:
         return _first(book, process, item)
+    if process.phase == "expired":
+        if item.envelope.type in children.TO_CHILD:
+            return children.told_when_expired(process, item)
+        return expiry.decide_expired(process, item, _alerts_without_process(book, item))
+    if item.envelope.type == TimerFired.type and expiry.fired_timer(item) is not None:
+        return expiry.expire(process, item)
     plan = book.plan(process.saga, process.version)
     turn = Turn(plan, process, item, max(item.at_ms, process.updated_at_ms))
     if item.envelope.type == MigrationRequested.type:
@@ -82,20 +90,24 @@ def _first(book: SagaBook, before: Process | None, item: Input) -> Decision:
     if before is not None and item.envelope.type == TimerFired.type:
         return early.on_timer(before, item)
     if item.saga is None or item.version is None:
-        alerts: tuple[Alert, ...] = ()
-        if item.envelope.type in book.success_types:
-            alerts = ("success-without-process",)
-        return early.ignored(before, item, "no-process", alerts)
+        return early.ignored(before, item, "no-process", _alerts_without_process(book, item))
     plan = book.plan(item.saga, item.version)
     if item.envelope.type in children.TO_CHILD:
         return _first_from_parent(plan, before, item)
     if item.envelope.type != plan.saga.starts_on.type:
         return early.keep(plan, before, item)
     try:
-        parse_payload(plan.saga.starts_on, item.data)
+        message = parse_payload(plan.saga.starts_on, item.data)
     except PayloadInvalid:
         return early.ignored(before, item, "invalid-payload")
+    if expiry.too_old(item):
+        letter = too_old_effect(item.process_id, message.key, item.data, item.envelope, item.offset, item.at_ms)
+        return replace(early.ignored(before, item, "too-old"), effects=(letter.record,))
     return _start(plan, before, item, item.envelope.type, item.data)
+
+
+def _alerts_without_process(book: SagaBook, item: Input) -> tuple[Alert, ...]:
+    return ("success-without-process",) if item.envelope.type in book.success_types else ()
 
 
 def _first_from_parent(plan: Plan, before: Process | None, item: Input) -> Decision:
@@ -306,6 +318,8 @@ def _applied(turn: Turn) -> Decision:
         history_length=before.history_length + 1,
         parent=turn.parentage,
     )
+    if turn.ended:
+        after = expiry.armed(turn.plan, after)
     announce(turn, after, before.ended or underway)
     notes, effects = tuple(turn.notes), tuple(turn.effects)
     entry = encode_entry(turn.item, turn.now_ms, "applied", None, after.phase, after.revision, notes, effects)

@@ -11,6 +11,7 @@ from orchestrator.engine.process import Process
 Result = Literal["applied", "buffered", "ignored"]
 Reason = Literal[
     "ambiguous-step",
+    "already-ended",
     "already-ending",
     "already-started",
     "conflicting-start",
@@ -19,6 +20,7 @@ Reason = Literal[
     "duplicate",
     "duplicate-start",
     "early-full",
+    "expired",
     "form-invalid",
     "invalid-payload",
     "no-process",
@@ -34,6 +36,7 @@ Reason = Literal[
     "past-pivot",
     "premature",
     "stale",
+    "too-old",
     "unexpected-type",
     "wrong-role",
 ]
@@ -71,7 +74,8 @@ class LimiterMeasure:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`process` None: nothing is kept. `history`: one encoded entry (see orchestrator.engine.history)."""
+    """`process` None: nothing is kept. `history`: one encoded entry (see orchestrator.engine.history). `forget`: what the
+    process was, its history included, is dropped first (see orchestrator.engine.expiry)."""
 
     process: Process | None
     result: Result
@@ -80,3 +84,4 @@ class Decision:
     history: bytes | None = None
     alerts: tuple[Alert, ...] = ()
     measures: tuple[Measure | LimiterMeasure, ...] = ()
+    forget: bool = False

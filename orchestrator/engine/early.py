@@ -16,6 +16,7 @@ from orchestrator.engine.arrivals import Arrival, digest, has_room, read_arrival
 from orchestrator.engine.correlation import calls_off, concerns
 from orchestrator.engine.decision import Alert, Decision, Reason
 from orchestrator.engine.effects import Effect, never_started_effect
+from orchestrator.engine.expiry import KEEP_ENDED_MS, expire_early, fired_timer
 from orchestrator.engine.history import HISTORY_MAX, encode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Plan
@@ -55,6 +56,7 @@ def keep(plan: Plan, before: Process | None, item: Input) -> Decision:
         early=(*process.early, kept),
         seen=remember(process.seen, item),
         timers=process.timers or {EARLY_TIMER: now_ms + KEPT_MS},
+        expires_at_ms=0,
         history_length=process.history_length + 1,
     )
     note = f"{arrival.type} has come before its process: it is kept"
@@ -74,7 +76,9 @@ def _nothing(plan: Plan, item: Input) -> Process:
 
 
 def on_timer(before: Process, item: Input) -> Decision:
-    """Give up what has waited long enough; the timer is set again for the rest."""
+    """Give up what has waited long enough; the timer is set again for the rest, or it is all forgotten in the end."""
+    if fired_timer(item) is not None:
+        return expire_early(before, item)
     try:
         fired = TimerFired.model_validate_json(item.data)
     except ValidationError:
@@ -94,6 +98,7 @@ def on_timer(before: Process, item: Input) -> Decision:
         revision=before.revision + 1,
         early=kept,
         timers={EARLY_TIMER: kept[0].at_ms + KEPT_MS} if kept else {},
+        expires_at_ms=0 if kept else now_ms + KEEP_ENDED_MS,
         history_length=before.history_length + 1,
     )
     note = f"{len(expired)} early messages go to dead letters: no process has started within 24 hours"

@@ -185,6 +185,21 @@ def never_started_effect(process: str, early: Early, now_ms: int) -> Effect:
     return Effect(record, decode_headers(early.headers).id, early.type)
 
 
+def too_old_effect(process: str, key: str, data: bytes, envelope: Envelope, offset: int, now_ms: int) -> Effect:
+    """The dead letter of a start record that is older than the memory of ended processes."""
+    headers: Headers = (
+        *encode_headers(envelope),
+        ("dl_reason", b"too-old"),
+        ("dl_detail", f"whether {process} has been there is not known any more".encode()),
+        ("dl_topic", INBOX.encode()),
+        ("dl_partition", b"%d" % partition_of(process, SHARDS)),
+        ("dl_offset", b"%d" % offset),
+        ("dl_service", b"orchestrator"),
+        ("dl_at", time_text(now_ms).encode()),
+    )
+    return Effect(OutgoingRecord(ORCHESTRATOR_DEAD_LETTERS, key.encode(), data, headers), envelope.id, envelope.type)
+
+
 def first_traceparent(given: str | None, process: str) -> str:
     """The W3C trace context of a process: its start event's, or one derived from the process id."""
     if given is not None and TRACEPARENT_PATTERN.fullmatch(given):

@@ -10,9 +10,12 @@ from contracts.record import IncomingRecord
 SAGA_HEADER = "cp_saga"
 VERSION_HEADER = "cp_version"
 """Stamped by the router on an input that may start a process."""
+AT_HEADER = "cp_at"
+"""Stamped with them: when the record was appended to its own topic, in milliseconds since the epoch."""
 
 
 VERSION_DIGITS_MAX = 9
+AT_DIGITS_MAX = 15
 
 
 class InputError(ValueError):
@@ -36,6 +39,7 @@ class Input:
     data: bytes
     saga: str | None = None
     version: int | None = None
+    origin_at_ms: int | None = None
 
 
 def read_input(record: IncomingRecord) -> Input:
@@ -51,7 +55,7 @@ def read_input(record: IncomingRecord) -> Input:
         raise InputError(error.code, error.detail) from error
     except UnicodeDecodeError:
         raise InputError("bad-key", "the key is not UTF-8") from None
-    saga = version = None
+    saga = version = origin_at_ms = None
     for name, value in record.headers:
         if name == SAGA_HEADER:
             saga = (value or b"").decode(errors="replace")
@@ -59,4 +63,8 @@ def read_input(record: IncomingRecord) -> Input:
             if not (value or b"").isdigit() or len(value) > VERSION_DIGITS_MAX:
                 raise InputError("bad-stamp", f"header {VERSION_HEADER} is not a number")
             version = int(value)
-    return Input(record.offset, record.timestamp_ms, process_id, envelope, record.value, saga, version)
+        elif name == AT_HEADER:
+            if not (value or b"").isdigit() or len(value) > AT_DIGITS_MAX:
+                raise InputError("bad-stamp", f"header {AT_HEADER} is not a time")
+            origin_at_ms = int(value)
+    return Input(record.offset, record.timestamp_ms, process_id, envelope, record.value, saga, version, origin_at_ms)

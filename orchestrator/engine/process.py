@@ -16,14 +16,14 @@ from contracts.record import Headers, OutgoingRecord
 from contracts.topics import INBOX, SHARDS
 from orchestrator.language.injection import CauseReason, Ending
 
-ENGINE_SEMANTICS = 1
+ENGINE_SEMANTICS = 2
 """Raised with every change that would make the fold of the same inputs give another state."""
 
 TryState = Literal["awaited", "succeeded", "refused", "none", "unknown", "silent"]
 """`none`: failed without effect. `unknown`: answered that the effect cannot be ruled out. `silent`: patience ended."""
-ProcessPhase = Literal[Phase, "early", "limiter"]
-"""`early` and `limiter` are the engine's own: nobody is told of them, and no index has them (docs/decisions/
-0072-early-events.md, 0079-limits.md)."""
+ProcessPhase = Literal[Phase, "early", "limiter", "expired"]
+"""The last three are the engine's own: nobody is told of them, and no index has them (docs/decisions/
+0072-early-events.md, 0079-limits.md, 0046-expiry.md)."""
 PERHAPS: frozenset[TryState] = frozenset(("unknown", "silent"))
 
 StepStatus = Literal[
@@ -239,15 +239,15 @@ class Limiter(Struct, frozen=True):
 
 class Process(Struct, frozen=True):
     """One running instance of a saga; in phase `early`, what is kept for one that has not begun; in phase `limiter`, a
-    limiter."""
+    limiter; in phase `expired`, that there was one."""
 
     id: str
     saga: str
     version: int
-    start: Start
     phase: ProcessPhase
     started_at_ms: int
     updated_at_ms: int
+    start: Start = NO_START
     revision: int = 0
     """Counts applied inputs; an operator's action names the one that was seen."""
     steps: dict[str, StepState] = {}
@@ -266,6 +266,11 @@ class Process(Struct, frozen=True):
     """Digests of the last messages that waiting blocks took or that were kept for them, the oldest first."""
     history_length: int = 0
     parent: Parentage | None = None
+    permits: dict[str, Permit] = {}
+    """By address; none of what has no limits."""
+    limiter: Limiter | None = None
+    expires_at_ms: int = 0
+    """When it is forgotten (see orchestrator.engine.expiry); 0: not yet known."""
 
     @property
     def over(self) -> bool:
@@ -276,10 +281,6 @@ class Process(Struct, frozen=True):
     def may_expire(self) -> bool:
         """Nothing of it is needed any more: it is over, and no late undo waits for a person."""
         return self.over and not self.stuck
-
-    permits: dict[str, Permit] = {}
-    """By address; none of what has no limits."""
-    limiter: Limiter | None = None
 
     @property
     def step(self) -> str | None:

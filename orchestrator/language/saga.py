@@ -61,6 +61,8 @@ class Saga:
         on_stuck: Alerts (emit, sleep, sequence, choice, repeat) that begin whenever the process waits for a person to
             decide, and are given up as soon as one has.
         migrates: Older versions whose waiting processes may be moved to this one.
+        keep_ended: How long an ended process is kept whole, with its history. Default: 7 days. After that it is only
+            remembered that it was there.
 
     Raises:
         SagaError: a malformed name or version, two steps of one name, or a migration that is not from an older version.
@@ -78,6 +80,7 @@ class Saga:
     limit: Limit | tuple[Limit, ...] | None = None
     on_stuck: Block | None = None
     migrates: tuple[Migration, ...] = ()
+    keep_ended: timedelta | None = None
     location: Location = field(default_factory=_where_written, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +96,8 @@ class Saga:
         older = [migration.from_version for migration in self.migrates]
         if len(set(older)) < len(older) or any(version >= self.version for version in older):
             raise SagaError(f"saga {self.name}: version {self.version} migrates from {older}: each older version once")
+        if self.keep_ended is not None and self.keep_ended <= timedelta(0):
+            raise SagaError(f"saga {self.name}: keep_ended is a time span above 0, not {self.keep_ended}")
         seen: set[str] = set() if self.on_stuck is None else {ON_STUCK}
         for step in self.blocks():
             if not isinstance(step, Named):

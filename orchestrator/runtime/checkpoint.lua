@@ -1,10 +1,13 @@
 -- Applies one shard's checkpoint: whole or not at all, and only onto the state that its writer last saw.
 --
--- KEYS  1: cp:{p}:offset   2: cp:{p}:timers   3: cp:{p}:sagas   4..: processes, histories and indexes of the same slot
+-- KEYS  1: cp:{p}:offset   2: cp:{p}:timers   3: cp:{p}:sagas   4: cp:{p}:uncovered
+--       5..: processes, histories and indexes of the same slot
 -- ARGV  1: expected next offset ('' if there must be none)   2: next   3: record id   4: checkpoint id   5: semantics
---       6: kinds of the keys from 4 on, one letter each: s string, l list, z sorted set
+--       6: kinds of the keys from 5 on, one letter each: s string, l list, z sorted set
 --       7..: operations, each as
 --              s key value            the process' blob
+--              d key                  a process or a history is no more
+--              u offset member        no snapshot covers the process from this offset on
 --              h key entry            one history entry
 --              z key score member     timers and indexes
 --              x key member           out of timers or an index
@@ -31,11 +34,11 @@ end
 
 local wanted = { l = 'list', z = 'zset' }
 local kinds = ARGV[6]
-if not check(KEYS[2], 'zset') or not check(KEYS[3], 'set') then
-  return redis.error_reply('CORRUPT the timers or sagas of this shard are of another type')
+if not check(KEYS[2], 'zset') or not check(KEYS[3], 'set') or not check(KEYS[4], 'zset') then
+  return redis.error_reply('CORRUPT the timers, sagas or uncovered processes of this shard are of another type')
 end
-for i = 4, #KEYS do
-  local kind = wanted[string.sub(kinds, i - 3, i - 3)]
+for i = 5, #KEYS do
+  local kind = wanted[string.sub(kinds, i - 4, i - 4)]
   if kind and not check(KEYS[i], kind) then
     return redis.error_reply('CORRUPT ' .. KEYS[i] .. ' is of another type')
   end
@@ -50,6 +53,12 @@ while i <= last do
   if operation == 's' then
     call('SET', KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2])
     i = i + 3
+  elseif operation == 'u' then
+    call('ZADD', KEYS[4], 'NX', ARGV[i + 1], ARGV[i + 2])
+    i = i + 3
+  elseif operation == 'd' then
+    call('DEL', KEYS[tonumber(ARGV[i + 1])])
+    i = i + 2
   elseif operation == 'h' then
     call('RPUSH', KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2])
     i = i + 3

@@ -10,13 +10,14 @@ import re
 from collections.abc import Sequence
 
 from contracts.record import IncomingRecord
+from orchestrator.engine.expiry import EXPIRY_TIMER
 from orchestrator.engine.process import Process
 from orchestrator.runtime.store import ProcessWrite
 
 GROUP_LENGTH_MAX = 80
 """Longest name of a reason group, in characters: a reason may hold the text of an exception."""
 _ELEMENT = re.compile(r"\[\d+\]")
-_UNINDEXED = frozenset(("early", "limiter"))
+_UNINDEXED = frozenset(("early", "limiter", "expired"))
 _GROUPED_PHASES = frozenset(("stuck", "compensating", "compensated", "cancelled"))
 
 
@@ -39,7 +40,8 @@ def reason_group(reason: str) -> str:
 
 
 def indexes_of(process: Process) -> tuple[str, ...]:
-    """The indexes that the process belongs in: none before it has begun, and none of a limiter."""
+    """The indexes that the process belongs in: none before it has begun, none once it has expired, and none of a
+    limiter."""
     if process.phase in _UNINDEXED:
         return ()
     found = [phase_index(process.saga, process.phase)]
@@ -52,12 +54,33 @@ def indexes_of(process: Process) -> tuple[str, ...]:
     return tuple(found)
 
 
-def process_write(stored: Process | None, process: Process, blob: bytes, history: Sequence[bytes]) -> ProcessWrite:
+def removal(process_id: str, stored: Process | None, first_offset: int) -> ProcessWrite:
+    """The difference that takes the store from `stored` to nothing."""
+    timers = () if stored is None else tuple(stored_timers(stored))
+    indexes = () if stored is None else indexes_of(stored)
+    return ProcessWrite(process_id, None, (), (), timers, (), indexes, 0, first_offset, True)
+
+
+def stored_timers(process: Process) -> dict[str, int]:
+    """All timers of which the clock must know."""
+    if not process.expires_at_ms:
+        return process.timers
+    return process.timers | {EXPIRY_TIMER: process.expires_at_ms}
+
+
+def process_write(
+    stored: Process | None,
+    process: Process,
+    blob: bytes,
+    history: Sequence[bytes],
+    first_offset: int = 0,
+    forget_history: bool = False,
+) -> ProcessWrite:
     """The difference that takes the store from `stored` to `process`."""
     indexes = indexes_of(process)
-    old_timers = {} if stored is None else stored.timers
+    old_timers = {} if stored is None else stored_timers(stored)
     old_indexes = () if stored is None else indexes_of(stored)
-    timers = process.timers
+    timers = stored_timers(process)
     if timers is old_timers or timers == old_timers:
         timers_set: tuple[tuple[str, int], ...] = ()
         timers_unset: tuple[str, ...] = ()
@@ -66,7 +89,16 @@ def process_write(stored: Process | None, process: Process, blob: bytes, history
         timers_unset = tuple(name for name in old_timers if name not in timers)
     left = () if old_indexes == indexes else tuple(name for name in old_indexes if name not in indexes)
     return ProcessWrite(
-        process.id, blob, tuple(history), timers_set, timers_unset, indexes, left, process.updated_at_ms
+        process.id,
+        blob,
+        tuple(history),
+        timers_set,
+        timers_unset,
+        indexes,
+        left,
+        process.updated_at_ms,
+        first_offset,
+        forget_history,
     )
 
 

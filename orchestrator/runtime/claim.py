@@ -20,6 +20,7 @@ RefusalCode = Literal[
     "other-record",
     "newer-engine",
     "older-engine",
+    "snapshots-damaged",
 ]
 
 
@@ -35,6 +36,10 @@ class Facts:
     log_end: int
     semantics: int
     """Of this engine."""
+    snapshots: Literal["none", "unknown"] = "none"
+    """Of a shard without a position: whether its snapshots are yet to be looked for."""
+    can_cut: bool = False
+    """Whether this engine can take a full snapshot cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Restore:
+    """The store has nothing of the shard: look for its snapshots, and judge again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """An older engine has folded the states: take a full snapshot cut at `stored`, and judge again."""
+
+    stored: ShardPosition
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a shard must not be worked on, in words for the person who has to decide."""
 
@@ -56,7 +73,10 @@ class Refusal:
     text: str
 
 
-def judge(facts: Facts) -> Claim | Refusal:
+Verdict = Claim | Refusal | Restore | Upgrade
+
+
+def judge(facts: Facts) -> Verdict:
     """Apply the guards, in the order of how fundamental they are."""
     if facts.committed is not None and facts.committed > facts.log_end:
         return _refuse(
@@ -70,7 +90,9 @@ def judge(facts: Facts) -> Claim | Refusal:
     return _with_state(facts, facts.stored)
 
 
-def _without_state(facts: Facts) -> Claim | Refusal:
+def _without_state(facts: Facts) -> Verdict:
+    if facts.snapshots == "unknown" and (facts.committed is not None or facts.log_end == 0):
+        return Restore()
     if facts.log_end == 0:
         return Claim(0, None, 0, None)
     if facts.committed is None:
@@ -84,26 +106,19 @@ def _without_state(facts: Facts) -> Claim | Refusal:
         return _refuse(
             facts,
             "history-gone",
-            f"Redis has no position, and the inbox starts at {facts.log_start}, not 0: the states cannot be"
-            " folded from it",
+            f"Redis has no position, there are no snapshots, and the inbox starts at {facts.log_start}, not 0: the"
+            " states cannot be folded from it",
         )
     return Claim(0, None, facts.committed, None)
 
 
-def _with_state(facts: Facts, stored: ShardPosition) -> Claim | Refusal:
+def _with_state(facts: Facts, stored: ShardPosition) -> Verdict:
     if stored.semantics > facts.semantics:
         return _refuse(
             facts,
             "newer-engine",
             f"the states were folded by engine semantics {stored.semantics}, this build has {facts.semantics}: run a"
             " build that is at least as new",
-        )
-    if stored.semantics < facts.semantics:
-        return _refuse(
-            facts,
-            "older-engine",
-            f"the states were folded by engine semantics {stored.semantics}, this build has {facts.semantics}:"
-            " that needs a full snapshot cut first, which this version cannot write yet; run the older build",
         )
     if stored.next < facts.log_start:
         return _refuse(
@@ -118,7 +133,17 @@ def _with_state(facts: Facts, stored: ShardPosition) -> Claim | Refusal:
             "beyond-log-end",
             f"Redis is at offset {stored.next}, but the inbox ends at {facts.log_end}: the log was cut or replaced",
         )
-    verify = stored.record_id if stored.next > facts.log_start else None
+    if stored.semantics < facts.semantics:
+        if facts.can_cut and (facts.committed or 0) <= stored.next:
+            return Upgrade(stored)
+        return _refuse(
+            facts,
+            "older-engine",
+            f"the states were folded by engine semantics {stored.semantics} up to {stored.next}, effects are published"
+            f" up to {facts.committed}, and this build has semantics {facts.semantics}: what lies between would be decided"
+            " otherwise; run the older build until it has stopped by itself",
+        )
+    verify = stored.record_id if stored.record_id and stored.next > facts.log_start else None
     return Claim(stored.next, stored.next, max(stored.next, facts.committed or 0), verify)
 
 
@@ -130,6 +155,19 @@ def other_record(shard: int, offset: int, expected: str, found: str) -> Refusal:
         f" {expected}: this is another log than the one that Redis was folded from."
         " A person must decide (counterpoint recover)",
     )
+
+
+def refused_with(verdict: Verdict, code: str) -> Refusal | None:
+    """The refusal that a shard with this verdict may come to: some are found out only later. None: not this one."""
+    if isinstance(verdict, Refusal):
+        return verdict
+    if isinstance(verdict, Claim) and verdict.verify is not None and code == "other-record":
+        return Refusal("other-record", "the record before the stored offset is another one")
+    if isinstance(verdict, Restore) and code == "snapshots-damaged":
+        return Refusal("snapshots-damaged", "the snapshots do not fit together")
+    if isinstance(verdict, Restore) and code == "history-gone":
+        return Refusal("history-gone", "there are no snapshots")
+    return None
 
 
 def _refuse(facts: Facts, code: RefusalCode, found: str) -> Refusal:

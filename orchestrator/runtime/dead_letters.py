@@ -31,9 +31,10 @@ RouterReason = Literal[
     "too-large",
 ]
 """Why the router gives a record up. The first four are the codes of an EnvelopeError."""
-EngineReason = Literal["missing-key", "bad-key", "bad-stamp", "never-started"]
+EngineReason = Literal["missing-key", "bad-key", "bad-stamp", "never-started", "too-old"]
 """Why the engine gives an inbox record up, beside the codes of an EnvelopeError and `missing-value`. Such a record was
-appended by a stranger: the router appends only what it has decoded. `never-started`: engine/early.py."""
+appended by a stranger: the router appends only what it has decoded. `never-started`: engine/early.py;
+`too-old`: engine/expiry.py."""
 DEAD_LETTER_REASONS: frozenset[str] = frozenset((*get_args(RouterReason), *get_args(EngineReason)))
 
 

@@ -26,6 +26,31 @@ def sagas_key(shard: int) -> str:
     return f"cp:{{{shard}}}:sagas"
 
 
+def uncovered_key(shard: int) -> str:
+    """Sorted set: process id -> offset of its first input that no snapshot has in it."""
+    return f"cp:{{{shard}}}:uncovered"
+
+
+def marks_key(shard: int) -> str:
+    """Hash: process id -> what the snapshots topic has of it (see `snapshot_store.Mark`)."""
+    return f"cp:{{{shard}}}:marks"
+
+
+def gone_key(shard: int) -> str:
+    """Sorted set: process id -> offset at which it was no more; the topic still says so."""
+    return f"cp:{{{shard}}}:gone"
+
+
+def ahead_key(shard: int) -> str:
+    """Sorted set: process id -> offset from which on it wants inputs, where that is above the position restored."""
+    return f"cp:{{{shard}}}:ahead"
+
+
+def cut_key(shard: int) -> str:
+    """Hash: the last cut, the next one in the making, and a restore under way."""
+    return f"cp:{{{shard}}}:cut"
+
+
 def process_key(shard: int, process_id: str) -> str:
     return f"cp:{{{shard}}}:process:{process_id}"
 
@@ -44,7 +69,7 @@ class CheckpointCall:
     def __init__(self, checkpoint: Checkpoint) -> None:
         shard, position = checkpoint.shard, checkpoint.position
         self._shard = shard
-        self.keys: list[str] = [offset_key(shard), timers_key(shard), sagas_key(shard)]
+        self.keys: list[str] = [offset_key(shard), timers_key(shard), sagas_key(shard), uncovered_key(shard)]
         self._kinds: list[str] = []
         self._numbers: dict[str, int] = {}
         self._operations: list[Argument] = []
@@ -64,7 +89,13 @@ class CheckpointCall:
 
     def _add(self, write: ProcessWrite) -> None:
         shard, process_id, add = self._shard, write.process_id, self._operations
-        add += ("s", self._number(process_key(shard, process_id), "s"), write.blob)
+        add += ("u", write.first_offset, process_id)
+        if write.blob is None or write.forget_history:
+            add += ("d", self._number(history_key(shard, process_id), "l"))
+        if write.blob is None:
+            add += ("d", self._number(process_key(shard, process_id), "s"))
+        else:
+            add += ("s", self._number(process_key(shard, process_id), "s"), write.blob)
         if write.history:
             history = self._number(history_key(shard, process_id), "l")
             for entry in write.history:

@@ -7,7 +7,7 @@ yet done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -137,6 +137,20 @@ class Subscription(Protocol):
         """Leave. Commits nothing."""
 
 
+class Reader(Protocol):
+    """Reads a place from one offset to another, beside all groups. One reader is used by one task at a time."""
+
+    async def bounds(self, place: Place) -> tuple[int, int]:
+        """Log start and log end. Raises LogUnavailable."""
+
+    def read(self, place: Place, start: int, end: int) -> AsyncIterator[Sequence[IncomingRecord]]:
+        """What is still there of the records at `start` and behind it, up to `end`, in batches and in offset order.
+        Offsets may be missing: compaction takes records out. Raises LogUnavailable."""
+
+    async def close(self) -> None:
+        """Give up the connection."""
+
+
 Start = Literal["claimed", "committed"]
 """Where places start: paused until their owner has seeked, or at the group's offset (the log's start if it has
 none)."""
@@ -147,6 +161,9 @@ class Log(Protocol):
 
     async def appender(self) -> Appender:
         """A new appender. Connects with its first append."""
+
+    async def reader(self) -> Reader:
+        """A new reader. Connects with its first call."""
 
     async def subscribe(
         self, group: str, topics: frozenset[str], membership: Membership | None, start: Start

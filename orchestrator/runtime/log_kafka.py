@@ -28,6 +28,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from contracts.ids import partition_of
 from contracts.record import OutgoingRecord
 from orchestrator.runtime.log import Ack, AppendFailed, AppendRefused, Membership, Place, Start
+from orchestrator.runtime.reader_kafka import KafkaReader
 from orchestrator.runtime.subscription_kafka import KafkaSubscription
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,9 @@ class KafkaLog:
 
     async def appender(self) -> KafkaAppender:
         return KafkaAppender(self._servers)
+
+    async def reader(self) -> KafkaReader:
+        return KafkaReader(self._servers)
 
     async def subscribe(
         self, group: str, topics: frozenset[str], membership: Membership | None, start: Start

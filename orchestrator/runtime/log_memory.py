@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contracts.ids import partition_of
@@ -72,6 +72,12 @@ class MemoryLog:
         del part.records[: part.index(start)]
         part.start = start
 
+    def compact(self, place: Place) -> None:
+        """What a compacted topic does in time: of each key only the last record stays, and none without a value."""
+        part = self._partitions[place]
+        last = {record.key: record.offset for record in part.records}
+        part.records = [one for one in part.records if last[one.key] == one.offset and one.value is not None]
+
     def cut(self, place: Place, end: int) -> None:
         """A broker lost its tail: forget the records from `end` on."""
         part = self._partitions[place]
@@ -117,6 +123,9 @@ class MemoryLog:
 
     async def appender(self) -> MemoryAppender:
         return MemoryAppender(self)
+
+    async def reader(self) -> MemoryReader:
+        return MemoryReader(self)
 
     async def subscribe(
         self, group: str, topics: frozenset[str], membership: Membership | None, start: Start
@@ -183,6 +192,37 @@ class MemoryAppender:
             kind = dict(record.headers).get("ce_type", b"").decode()
             if kind in self._log.faults.refused_types:
                 raise AppendRefused(index, f"{kind} is refused")
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+class MemoryReader:
+    """A `Reader` on a MemoryLog."""
+
+    BATCH = 100
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    async def bounds(self, place: Place) -> tuple[int, int]:
+        await asyncio.sleep(0)
+        if self._log.faults.away:
+            raise LogUnavailable("the log is away")
+        return self._log.bounds_of(place)
+
+    async def read(self, place: Place, start: int, end: int) -> AsyncIterator[Sequence[IncomingRecord]]:
+        part = self._log._partitions[place]
+        while True:
+            await asyncio.sleep(0)
+            if self._log.faults.away:
+                raise LogUnavailable("the log is away")
+            first = part.index(start)
+            found = [one for one in part.records[first : first + self.BATCH] if one.offset < end]
+            if not found:
+                return
+            yield found
+            start = found[-1].offset + 1
 
     async def close(self) -> None:
         """Nothing to give up."""

@@ -42,6 +42,9 @@ class EngineMetrics:
         self._suppressed = Counter(
             "counterpoint_effects_suppressed", "Effects of a replay that were published before", registry=registry
         )
+        self._skipped = Counter(
+            "counterpoint_inputs_skipped", "Inputs of a replay that a snapshot has in it", registry=registry
+        )
         self._resent = Counter(
             "counterpoint_commands_resent", "Awaited commands sent once more after a replay", registry=registry
         )
@@ -97,6 +100,8 @@ class EngineMetrics:
             self._dead.labels("engine", code).inc(count)
         if folded.suppressed:
             self._suppressed.inc(folded.suppressed)
+        if folded.skipped:
+            self._skipped.inc(folded.skipped)
         if folded.resent:
             self._resent.inc(folded.resent)
         for decision in folded.decisions:
@@ -139,7 +144,9 @@ class EngineMetrics:
         """Count one answered checkpoint."""
         self._checkpoints.labels(result.value).inc()
         self._checkpoint_inputs.observe(checkpoint.inputs)
-        self._checkpoint_bytes.inc(sum(len(write.blob) + sum(map(len, write.history)) for write in checkpoint.writes))
+        self._checkpoint_bytes.inc(
+            sum(len(write.blob or b"") + sum(map(len, write.history)) for write in checkpoint.writes)
+        )
 
     def checkpoint_age(self, seconds: float) -> None:
         self._checkpoint_age.set(seconds)
@@ -217,6 +224,40 @@ class ClockMetrics:
         self._probes.inc()
 
 
+class SnapshotMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._taken = Counter("counterpoint_snapshots", "Processes snapshotted", registry=registry)
+        self._bytes = Counter("counterpoint_snapshot_bytes", "Written to the snapshots topic", registry=registry)
+        self._cuts = Counter("counterpoint_snapshot_cuts", "Cuts of shards moved", registry=registry)
+        self._age = Gauge(
+            "counterpoint_snapshot_age_seconds", "Age of the oldest input that no cut has passed", registry=registry
+        )
+        self._restoring = Counter(
+            "counterpoint_restore_records", "Snapshot records put back into the store", registry=registry
+        )
+        self._restored = Counter("counterpoint_restored_processes", "Of shards that are whole", registry=registry)
+
+    def taken(self, processes: int, size: int) -> None:
+        """Count one page of acknowledged snapshots; `size` in bytes."""
+        self._taken.inc(processes)
+        self._bytes.inc(size)
+
+    def cut(self) -> None:
+        """Count one cut that has moved."""
+        self._cuts.inc()
+
+    def age(self, seconds: float) -> None:
+        self._age.set(seconds)
+
+    def restoring(self) -> None:
+        """Count one record on its way back."""
+        self._restoring.inc()
+
+    def restored(self, processes: int) -> None:
+        """Count the processes of a shard that is whole again."""
+        self._restored.inc(processes)
+
+
 class Metrics:
     """All of them, in one registry."""
 
@@ -226,3 +267,4 @@ class Metrics:
         self.engine = EngineMetrics(registry, dead)
         self.router = RouterMetrics(registry, dead)
         self.clock = ClockMetrics(registry)
+        self.snapshots = SnapshotMetrics(registry)

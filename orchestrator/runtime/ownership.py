@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -17,8 +17,19 @@ import structlog
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.runtime.checkpoint import record_id
-from orchestrator.runtime.claim import Claim, Facts, Refusal, judge, other_record
+from orchestrator.runtime.claim import (
+    Claim,
+    Facts,
+    Refusal,
+    Restore,
+    Upgrade,
+    Verdict,
+    judge,
+    other_record,
+    refused_with,
+)
 from orchestrator.runtime.log import Place, Subscription
+from orchestrator.runtime.mending import Mending
 from orchestrator.runtime.metrics import EngineMetrics
 from orchestrator.runtime.rules import Rules
 from orchestrator.runtime.shard import Shard
@@ -26,6 +37,8 @@ from orchestrator.runtime.store import ShardStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
+RESTORES_MAX = 4
+"""Shards that are restored at once."""
 EFFECT_REFUSED = "effect-refused"
 """Code of a shard that halted since the log will not take one of its effects."""
 
@@ -71,6 +84,7 @@ class Ownership:
         self._instance = instance
         self._cache_limit = cache_limit
         self._leaving = leaving
+        self._mending: Mending | None = None
         self._subscription: Subscription | None = None
         self._pending: dict[int, object] = {}
         """Shards to claim; the token tells one assignment of a shard from the next."""
@@ -83,6 +97,10 @@ class Ownership:
     def attach(self, subscription: Subscription) -> None:
         """The subscription that this is the membership of (each needs the other)."""
         self._subscription = subscription
+
+    def mend_with(self, mending: Mending) -> None:
+        """Without it a shard that needs more than a claim is refused."""
+        self._mending = mending
 
     @property
     def subscription(self) -> Subscription:
@@ -164,9 +182,19 @@ class Ownership:
         tokens = dict(self._pending)
         if not tokens:
             return
-        verdicts = {facts.shard: judge(facts) for facts in await self._facts(tuple(tokens))}
+        found = {facts.shard: facts for facts in await self._facts(tuple(tokens))}
+        verdicts = {number: judge(facts) for number, facts in found.items()}
+        ordered = await self._ordered(found, verdicts)
+        await self._settle(tokens, ordered)
+        await self._settle(tokens, await self._mended(found, {n: v for n, v in ordered.items() if v is verdicts[n]}))
+
+    async def _settle(self, tokens: Mapping[int, object], verdicts: Mapping[int, Verdict]) -> None:
+        """Begin or refuse. Shards that are mended first go on waiting for their claim."""
         cleared: dict[int, bytes | None] = {}
         for number, verdict in verdicts.items():
+            if isinstance(verdict, Restore | Upgrade):
+                continue
+            ahead = await self._ahead(number, verdict)
             if self._pending.get(number) is not tokens[number]:
                 continue
             del self._pending[number]
@@ -174,11 +202,50 @@ class Ownership:
                 await self.refuse(number, verdict.code, verdict.text)
             else:
                 self.refused.pop(number, None)
-                self._begin(number, verdict)
+                self._begin(number, verdict, ahead)
                 cleared[number] = None
         self._count()
         if cleared:
             await self._store.set_refusals(cleared)
+
+    async def _ahead(self, number: int, verdict: Verdict) -> Mapping[str, int]:
+        """Processes of a restored shard that want inputs only from a later offset on."""
+        if self._mending is None or not isinstance(verdict, Claim) or verdict.stored_next is None:
+            return {}
+        return await self._mending.ahead(number, verdict.stored_next)
+
+    async def _ordered(self, found: Mapping[int, Facts], verdicts: Mapping[int, Verdict]) -> dict[int, Verdict]:
+        """The verdicts, but for shards that a person's order has mended: those are judged again."""
+        changed: dict[int, Verdict] = dict(verdicts)
+        if self._mending is None:
+            return changed
+        for number, order in (await self._mending.orders(found)).items():
+            refusal = refused_with(verdicts[number], order.code) if number in verdicts else None
+            if refusal is not None and await self._mending.carry_out(order, found[number], refusal, self.subscription):
+                changed[number] = Restore()
+        return changed
+
+    async def _mended(self, found: Mapping[int, Facts], verdicts: Mapping[int, Verdict]) -> dict[int, Verdict]:
+        """Restore and upgrade, a few shards at once: these are judged again with the next claims. Returns verdicts for
+        those that need no more."""
+        if self._mending is None:
+            return {}
+        lost = [number for number, verdict in verdicts.items() if isinstance(verdict, Restore)]
+        bare = await self._mending.without_snapshots(lost) if lost else frozenset()
+        done = {number: judge(replace(found[number], snapshots="none")) for number in bare}
+        waiting = [n for n, verdict in verdicts.items() if isinstance(verdict, Restore | Upgrade) and n not in bare]
+        chosen = waiting[:RESTORES_MAX]
+        mended = await asyncio.gather(*(self._mend_one(number, found[number], verdicts[number]) for number in chosen))
+        return done | dict(zip(chosen, mended, strict=True))
+
+    async def _mend_one(self, number: int, facts: Facts, verdict: Verdict) -> Verdict:
+        assert self._mending is not None
+        if isinstance(verdict, Upgrade):
+            return await self._mending.upgrade(number, verdict.stored) or verdict
+        restored = await self._mending.restore(number)
+        if isinstance(restored, Refusal):
+            return restored
+        return verdict if restored else judge(replace(facts, snapshots="none"))
 
     async def _facts(self, numbers: Sequence[int]) -> list[Facts]:
         """Bounds are read last: whatever was stored or committed before cannot be beyond them in a sound log."""
@@ -189,16 +256,25 @@ class Ownership:
         for place, offset in committed.items():
             if offset is not None:
                 self.committed[place.partition] = offset
+        mends = self._mending is not None
         return [
-            Facts(place.partition, stored[place.partition], committed[place], *bounds[place], self._rules.semantics)
+            Facts(
+                place.partition,
+                stored[place.partition],
+                committed[place],
+                *bounds[place],
+                self._rules.semantics,
+                "unknown" if mends else "none",
+                mends,
+            )
             for place in sorted(places)
             if place in committed and place in bounds
         ]
 
-    def _begin(self, number: int, claim: Claim) -> None:
+    def _begin(self, number: int, claim: Claim, ahead: Mapping[str, int]) -> None:
         """Start at the record before the stored offset, if there is one to compare."""
         claim = replace(claim, watermark=max(claim.watermark, self._published.get(number, 0)))
-        shard = Shard(number, self._rules, claim, self._cache_limit)
+        shard = Shard(number, self._rules, claim, self._cache_limit, ahead)
         first = claim.next
         if claim.verify is None:
             self.active[number] = shard

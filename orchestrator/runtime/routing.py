@@ -22,7 +22,7 @@ from contracts.technical import CommandFailed
 from contracts.topics import INBOX, ORCHESTRATOR_REPLAYS, SHARDS
 from orchestrator.engine.book import Route, SagaBook
 from orchestrator.engine.building import PayloadInvalid, parse_payload
-from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
+from orchestrator.engine.inputs import AT_HEADER, SAGA_HEADER, VERSION_HEADER
 from orchestrator.runtime.dead_letters import RouterReason, dead_letter, without_prefixes
 
 RESERVED_PREFIX = "orchestrator."
@@ -201,7 +201,11 @@ def _wanted(
         except Unroutable as error:
             failures[error.detail] = None
             continue
-        stamp = ((SAGA_HEADER, route.saga.encode()), (VERSION_HEADER, b"%d" % route.version))
+        stamp = (
+            (SAGA_HEADER, route.saga.encode()),
+            (VERSION_HEADER, b"%d" % route.version),
+            (AT_HEADER, b"%d" % record.timestamp_ms),
+        )
         if number >= len(routes) - starts:
             observed.pop(process, None)
             started[process] = _inbox(process, record, (*marked, *stamp))

@@ -9,7 +9,7 @@ time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contracts.record import IncomingRecord, OutgoingRecord
@@ -18,7 +18,7 @@ from orchestrator.engine.decision import Decision
 from orchestrator.engine.inputs import Input, InputError
 from orchestrator.engine.process import Process
 from orchestrator.runtime.cache import ProcessCache
-from orchestrator.runtime.checkpoint import process_write, record_id
+from orchestrator.runtime.checkpoint import process_write, record_id, removal
 from orchestrator.runtime.claim import Claim
 from orchestrator.runtime.dead_letters import dead_letter
 from orchestrator.runtime.rules import Rules
@@ -71,6 +71,10 @@ class Segment:
     """Bytes of history."""
     states: dict[str, Process | None] = field(default_factory=dict)
     histories: dict[str, list[bytes]] = field(default_factory=dict)
+    firsts: dict[str, int] = field(default_factory=dict)
+    """The first offset of each process in here."""
+    forgotten: set[str] = field(default_factory=set)
+    """Processes whose history of before is dropped."""
 
     @property
     def full(self) -> bool:
@@ -87,6 +91,8 @@ class Folded:
     dead_letters: list[str] = field(default_factory=list)
     """Codes of the undecodable inputs."""
     suppressed: int = 0
+    skipped: int = 0
+    """Inputs that a process' snapshot has in it already."""
     resent: int = 0
     halt: Halt | None = None
 
@@ -94,7 +100,10 @@ class Folded:
 class Shard:
     """Created by a claim, dropped on any doubt. `position` is the next offset to fold."""
 
-    def __init__(self, number: int, rules: Rules, claim: Claim, cache_limit: int) -> None:
+    def __init__(
+        self, number: int, rules: Rules, claim: Claim, cache_limit: int, ahead: Mapping[str, int] | None = None
+    ) -> None:
+        """`ahead`: the offsets from which on the processes want inputs that were restored from later snapshots."""
         self.number = number
         self.position = claim.next
         self.watermark = claim.watermark
@@ -102,6 +111,7 @@ class Shard:
         self.halted: Halt | None = None
         self.unstored_inputs = 0
         self._rules = rules
+        self._ahead = ahead or {}
         self._cache = ProcessCache(cache_limit)
         self._segments: deque[Segment] = deque()
         self._in_flight: tuple[Segment, Checkpoint] | None = None
@@ -188,17 +198,26 @@ class Shard:
         assert type(item) is Input
         key = item.process_id
         process = states[key] if key in states else self._cache.get(key).process
+        if self._ahead and record.offset < self._ahead.get(key, 0):
+            folded.skipped += 1
+            if record.offset < self.watermark:
+                self._touch(key, process, folded)
+            return None
         try:
             decision = self._rules.decide(process, item)
         except UnknownVersion as error:
             return Halt("unknown-version", f"shard {self.number}, offset {record.offset}: {error}")
         except Exception as error:  # noqa: BLE001 - a bug in the engine stops this shard, loudly, and no other
             return Halt("engine-fault", f"shard {self.number}, offset {record.offset}, {key}: {error!r}")
+        if decision.forget:
+            segment.histories.pop(key, None)
+            segment.forgotten.add(key)
         if decision.process is not process or decision.history is not None:
-            assert decision.process is not None, "a process does not vanish"
+            assert decision.process is not None or decision.forget, "a process does not vanish"
             states[key] = segment.states[key] = decision.process
+            segment.firsts.setdefault(key, record.offset)
             if record.offset < self.watermark:
-                self._touch(decision.process, folded)
+                self._touch(key, decision.process, folded)
         if decision.history is not None:
             segment.histories.setdefault(key, []).append(decision.history)
             segment.size += len(decision.history)
@@ -212,8 +231,11 @@ class Shard:
         else:
             folded.suppressed += len(effects)
 
-    def _touch(self, process: Process, folded: Folded) -> None:
-        self._touched[process.id] = process
+    def _touch(self, process_id: str, process: Process | None, folded: Folded) -> None:
+        if process is None:
+            self._touched.pop(process_id, None)
+            return
+        self._touched[process_id] = process
         if len(self._touched) > TOUCHED_MAX:
             self._resend(folded)
 
@@ -246,6 +268,11 @@ class Shard:
             if process_id not in last.states:
                 entry.pins += 1
             last.states[process_id] = process
+        for process_id in segment.forgotten:
+            last.histories.pop(process_id, None)
+            last.forgotten.add(process_id)
+        for process_id, offset in segment.firsts.items():
+            last.firsts.setdefault(process_id, offset)
         for process_id, history in segment.histories.items():
             last.histories.setdefault(process_id, []).extend(history)
         last.next, last.last = segment.next, segment.last
@@ -270,11 +297,14 @@ class Shard:
         sagas: dict[str, None] = {}
         cache, encode = self._cache, self._rules.encode
         for process_id, process in segment.states.items():
-            assert process is not None
-            stored = cache.get(process_id).stored
+            stored, first = cache.get(process_id).stored, segment.firsts[process_id]
+            if process is None:
+                writes.append(removal(process_id, stored, first))
+                continue
             if stored is None:
                 sagas[process.saga] = None
-            writes.append(process_write(stored, process, encode(process), segment.histories.get(process_id, ())))
+            history, forget = segment.histories.get(process_id, ()), process_id in segment.forgotten
+            writes.append(process_write(stored, process, encode(process), history, first, forget))
         position = ShardPosition(segment.next, record_id(segment.last), checkpoint_id, self._rules.semantics)
         checkpoint = Checkpoint(self.number, self.stored_next, position, tuple(writes), tuple(sagas), segment.inputs)
         self._in_flight = (segment, checkpoint)

@@ -38,10 +38,11 @@ class ShardPosition:
 
 @dataclass(frozen=True, slots=True)
 class ProcessWrite:
-    """What one checkpoint changes about one process. `history` is appended; the rest replaces."""
+    """What one checkpoint changes about one process. `history` is appended; the rest replaces. `blob` None: the process
+    is no more, nor is its history."""
 
     process_id: str
-    blob: bytes
+    blob: bytes | None
     history: tuple[bytes, ...]
     timers_set: tuple[tuple[str, int], ...]
     """(timer id, due in ms)."""
@@ -50,6 +51,10 @@ class ProcessWrite:
     """Names of the indexes that the process is in from now on, with `updated_at_ms` as its score."""
     indexes_left: tuple[str, ...]
     updated_at_ms: int
+    first_offset: int = 0
+    """Of the inputs in this checkpoint that concern the process: no snapshot covers it from there on."""
+    forget_history: bool = False
+    """The history so far is dropped, before `history` is appended."""
 
 
 @dataclass(frozen=True, slots=True)

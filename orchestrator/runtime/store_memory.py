@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from contracts.ids import partition_of
 from contracts.topics import SHARDS
+from orchestrator.runtime.snapshot_store import CutState, Mark
+from orchestrator.runtime.snapshot_store_memory import MemorySnapshots
 from orchestrator.runtime.store import (
     Checkpoint,
     DueTimer,
@@ -40,15 +42,27 @@ class _ShardState:
     timers: dict[tuple[str, str], int] = field(default_factory=dict)
     indexes: dict[str, dict[str, int]] = field(default_factory=dict)
     sagas: set[str] = field(default_factory=set)
+    uncovered: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
+    cut: CutState = field(default_factory=CutState)
+    restoring: str | None = None
+
+    def clear(self) -> None:
+        fresh = _ShardState()
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
 
 
-class MemoryStore:
-    """Implements ShardStore, TimerStore and ProcessStore."""
+class MemoryStore(MemorySnapshots):
+    """Implements ShardStore, TimerStore, ProcessStore and SnapshotStore."""
 
     def __init__(self) -> None:
         self.faults = StoreFaults()
         self._shards: dict[int, _ShardState] = {}
         self._refusals: dict[int, bytes] = {}
+        self._orders = {}
 
     # What tests do to it.
 
@@ -116,8 +130,15 @@ class MemoryStore:
         shard.position = checkpoint.position
         shard.sagas.update(checkpoint.sagas)
         for write in checkpoint.writes:
-            shard.blobs[write.process_id] = write.blob
-            shard.history.setdefault(write.process_id, []).extend(write.history)
+            shard.uncovered.setdefault(write.process_id, write.first_offset)
+            if write.blob is None or write.forget_history:
+                shard.history.pop(write.process_id, None)
+            if write.blob is None:
+                shard.blobs.pop(write.process_id, None)
+            else:
+                shard.blobs[write.process_id] = write.blob
+            if write.history:
+                shard.history.setdefault(write.process_id, []).extend(write.history)
             for name in write.timers_unset:
                 shard.timers.pop((write.process_id, name), None)
             shard.timers.update(((write.process_id, name), due) for name, due in write.timers_set)

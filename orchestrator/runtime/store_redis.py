@@ -8,10 +8,8 @@ checkpoint is recognised by its id.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from importlib.resources import files
 from typing import Any, cast
 
 import hiredis
@@ -34,6 +32,7 @@ from orchestrator.runtime.keys_redis import (
     sagas_key,
     timers_key,
 )
+from orchestrator.runtime.snapshot_store_redis import Command, RedisSnapshots, Reply, Script
 from orchestrator.runtime.store import (
     Checkpoint,
     DueTimer,
@@ -48,10 +47,10 @@ VERSION_MIN = (6, 2)
 CALL_LIMIT_S = 5.0
 """How long one answer may take before the connection is given up."""
 RETRIES = 2
+SCAN_PAGE = 1_000
+"""Keys that one step of a scan looks at."""
 CLUSTER_CALLS_MAX = 16
 """Calls at once in a cluster: its client has at most 31 connections a node."""
-Command = tuple[Any, ...]
-Reply = Any
 
 
 class StoreRefused(RuntimeError):
@@ -96,14 +95,8 @@ def open_client(url: str, options: Mapping[str, Any]) -> Redis:
     return Redis.from_pool(pool)
 
 
-class _Script:
-    def __init__(self, name: str) -> None:
-        self.text = files("orchestrator.runtime").joinpath(name).read_text()
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-class RedisStore:
-    """Implements ShardStore, TimerStore and ProcessStore. `cluster`: the URL names a node of a Redis Cluster."""
+class RedisStore(RedisSnapshots):
+    """Implements ShardStore, TimerStore, ProcessStore and SnapshotStore. `cluster`: the URL names a node of a Redis Cluster."""
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
         options: dict[str, Any] = {
@@ -115,8 +108,12 @@ class RedisStore:
         self._client: Redis | None = None if cluster else open_client(url, options)
         self._cluster: RedisCluster | None = RedisCluster.from_url(url, **options) if cluster else None
         self._lanes = asyncio.Semaphore(CLUSTER_CALLS_MAX)
-        self._checkpoint = _Script("checkpoint.lua")
-        self._load = _Script("load.lua")
+        self._checkpoint = Script("checkpoint.lua")
+        self._load = Script("load.lua")
+        self._cover = Script("cover.lua")
+        self._uncovered = Script("uncovered.lua")
+        self._restore = Script("restore.lua")
+        self._adopt = Script("adopt.lua")
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -226,7 +223,7 @@ class RedisStore:
 
     # Calls.
 
-    async def _run(self, commands: Sequence[Command], script: _Script | None = None) -> list[Reply]:
+    async def _run(self, commands: Sequence[Command], script: Script | None = None) -> list[Reply]:
         """Replies in order. Raises StoreUnavailable if any of them failed: others may have been done."""
         if not commands:
             return []
@@ -259,7 +256,20 @@ class RedisStore:
         async with self._lanes:
             return await cluster.execute_command(*command)
 
-    async def _teach(self, script: _Script) -> None:
+    async def _keys(self, shard: int, pattern: str, cursor: int) -> tuple[int, list[bytes]]:
+        """One page of all keys of one node that match: slow where a node has many, so only for what is rare."""
+        try:
+            if self._cluster is None:
+                assert self._client is not None
+                found: Any = await self._client.scan(cursor, pattern, SCAN_PAGE)
+                return int(found[0]), found[1]
+            node = self._cluster.get_node_from_key(offset_key(shard))
+            found = await self._cluster.scan(cursor, pattern, SCAN_PAGE, target_nodes=node)
+            return int(next(iter(found[0].values()))), found[1]
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+    async def _teach(self, script: Script) -> None:
         client = self._cluster or self._client
         assert client is not None
         await cast(Awaitable[Any], client.script_load(script.text))

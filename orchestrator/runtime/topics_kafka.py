@@ -183,6 +183,12 @@ def topic_problems(spec: TopicSpec, partitions: int, settings: Mapping[str, str]
         found = settings.get(name)
         if found is not None and not _fits(name, wanted, found):
             yield f"topic {spec.name} has {name}={found}, not {wanted}"
+    kept = settings.get("retention.ms")
+    if spec.retention_max_ms is not None and kept is not None and not 0 <= int(kept) <= spec.retention_max_ms:
+        yield (
+            f"topic {spec.name} has retention.ms={kept}, but that a process was there is remembered for"
+            f" {spec.retention_max_ms} ms only: a record that old could start it again; set retention.ms to at most that"
+        )
 
 
 def _fits(name: str, wanted: str, found: str) -> bool:

@@ -56,6 +56,10 @@ def accounted(plan: Plan, item: Input, before: Process | None, decision: Decisio
     if (decision.result == "ignored") != (decision.reason is not None):
         raise Broken(f"{decision.result} with reason {decision.reason}")
     after = decision.process
+    if decision.forget or (before is not None and before.phase == "expired"):
+        if sent or decision.history is not None:
+            raise Broken("what is forgotten sends nothing and has no history")
+        return
     if after is None:
         if before is not None:
             raise Broken("a process has vanished")
@@ -126,7 +130,7 @@ def _child_of(plan: Plan, path: str) -> tuple[bool, bool]:
 def ends(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:
     """A process ends once, with nothing stuck, awaited or owed; what is neither ended nor stuck waits for something."""
     after = decision.process
-    if after is None or after.phase == "early":
+    if after is None or after.phase in ("early", "expired"):
         return
     debts = [name for name, step in after.steps.items() if any(job.status in OPEN for job in step.undos)]
     awaiting = [name for name, step in after.steps.items() if step.status in UNDER_WAY]

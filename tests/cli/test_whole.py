@@ -15,7 +15,7 @@ from orchestrator.language import Saga, command, sequence
 from orchestrator.sagas.order_fulfilment import charge, reserve
 
 COMMANDS = (
-    "list", "show", "retry", "skip", "compensate", "publish", "verify", "draw", "try", "versions", "versions drop",
+    "list", "show", "retry", "skip", "compensate", "recover", "publish", "verify", "draw", "try", "versions", "versions drop",
     "topics apply", "dead-letters list",
     "dead-letters show",
 )  # fmt: skip
@@ -39,6 +39,7 @@ STACK_COMMANDS = (
     ("show", "order-fulfilment:o1"),
     ("retry", "order-fulfilment:o1"),
     ("topics", "apply"),
+    ("recover", "--all"),
     ("dead-letters", "list"),
     ("versions",),
     ("publish", "payment.declined.v1", "-"),

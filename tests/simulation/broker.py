@@ -5,13 +5,13 @@ it for each program, with the faults of a network in between. Implements the orc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX
 from orchestrator.runtime.log import Ack, AppendFailed, LogUnavailable, Membership, Place, Start, Subscription
-from orchestrator.runtime.log_memory import MemoryLog, MemorySubscription, _Group
+from orchestrator.runtime.log_memory import MemoryLog, MemoryReader, MemorySubscription, _Group
 from tests.simulation.program import Program
 
 REVOKE_LIMIT_S = 20.0
@@ -88,6 +88,9 @@ class Line:
     async def appender(self) -> Appender:
         return Appender(self)
 
+    async def reader(self) -> LineReader:
+        return LineReader(self.broker, self.program)
+
     async def subscribe(
         self, group: str, topics: frozenset[str], membership: Membership | None, start: Start
     ) -> LineSubscription:
@@ -160,6 +163,25 @@ class Appender:
 
     async def close(self) -> None:
         """Nothing to give up."""
+
+
+class LineReader(MemoryReader):
+    """A MemoryReader, seen over the network: a few records a time."""
+
+    BATCH = 3
+
+    def __init__(self, broker: Broker, program: Program) -> None:
+        super().__init__(broker)
+        self._program = program
+
+    async def bounds(self, place: Place) -> tuple[int, int]:
+        await self._program.cross("snapshots?")
+        return await super().bounds(place)
+
+    async def read(self, place: Place, start: int, end: int) -> AsyncIterator[Sequence[IncomingRecord]]:
+        async for batch in super().read(place, start, end):
+            await self._program.cross("snapshots, read")
+            yield batch
 
 
 class LineSubscription(Subscription):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -13,10 +13,13 @@ from prometheus_client import CollectorRegistry
 from orchestrator.engine.book import SagaBook
 from orchestrator.runtime.clock import Clock, ClockSettings
 from orchestrator.runtime.engine_loop import EngineLoop, EngineSettings
+from orchestrator.runtime.mending import Mending
 from orchestrator.runtime.metrics import Metrics as OrchestratorMetrics
 from orchestrator.runtime.readiness import Readiness
+from orchestrator.runtime.restore import Restorer
 from orchestrator.runtime.router import Router, RouterSettings
 from orchestrator.runtime.rules import rules_of
+from orchestrator.runtime.snapshotter import SnapshotSettings, Snapshotter
 from services.sdk import Service
 from services.sdk.metrics import Metrics, ServiceMetrics
 from services.sdk.patience import Patience
@@ -30,6 +33,8 @@ from tests.simulation.scenario import Pace
 from tests.simulation.stores import Images, InboxLine, ServiceStore, StoreLine
 
 POLL_S = 3.0
+SAMPLE_AGE_S = 4.0
+"""How old a process is when it is snapshotted, where snapshots are taken."""
 METRICS = OrchestratorMetrics(CollectorRegistry())
 SERVICE_METRICS = Metrics(CollectorRegistry())
 """Shared by all runs: nothing reads them, and making them anew costs more than a run."""
@@ -40,7 +45,9 @@ START_MS = 1_767_258_000_000
 class OrchestratorHost:
     """Router, engine and clock in one program (orchestrator/app.py)."""
 
-    def __init__(self, book: SagaBook, images: Images, line: Line, instance: str, pace: Pace) -> None:
+    def __init__(
+        self, book: SagaBook, images: Images, line: Line, instance: str, pace: Pace, snapshots: bool = False
+    ) -> None:
         self.line = line
         self.readiness = Readiness()
         ids = count(1)
@@ -65,7 +72,27 @@ class OrchestratorHost:
             ClockSettings(pace.clock_s, pace.timers),
         )  # fmt: skip
         clocks.append(clock)
-        self._loops: Sequence[Router | EngineLoop | Clock] = (router, self.engine, clock)
+        self._loops: Sequence[Router | EngineLoop | Clock | Snapshotter] = (router, self.engine, clock)
+        if snapshots:
+            self._loops = (*self._loops, self._snapshotter(book, store, line, clocks, lambda: next(ids)))
+
+    def _snapshotter(
+        self, book: SagaBook, store: StoreLine, line: Line, observers: list[Clock], number: Callable[[], int]
+    ) -> Snapshotter:
+        """Takes snapshots every few seconds, one or two processes a page."""
+        rules, monotonic = rules_of(book), asyncio.get_running_loop().time
+
+        def new_id() -> str:
+            return f"{line.program.name}-{number()}"
+
+        settings = SnapshotSettings(SAMPLE_AGE_S, 1_000.0, 2, SAMPLE_AGE_S / 2)
+        snapshotter = Snapshotter(
+            line, store, self.engine.ownership, rules, METRICS.snapshots, self.readiness, monotonic, new_id, settings
+        )
+        restorer = Restorer(line, store, rules, METRICS.snapshots, new_id)
+        self.engine.ownership.mend_with(Mending(store, restorer, snapshotter, rules.semantics, new_id))
+        observers.append(snapshotter)  # type: ignore[arg-type]  # it hears the broker's time as a clock does
+        return snapshotter
 
     async def run(self) -> None:
         """Until stopped; a loop that ends by itself or raises ends all, and is raised."""

@@ -52,8 +52,8 @@ def run_seed(seed: int, *, traced: bool = False) -> Outcome:
     return run_scenario(scenario_of(seed), traced=traced)
 
 
-def run_scenario(scenario: Scenario, *, traced: bool = False) -> Outcome:
-    """Deterministic, given one PYTHONHASHSEED."""
+def run_scenario(scenario: Scenario, *, traced: bool = False, snapshots: bool = False) -> Outcome:
+    """Deterministic, given one PYTHONHASHSEED. `snapshots`: see World."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
     # Limits that are constants of the product, not settings.
     shard.SEGMENT_INPUTS_MAX, shard.TOUCHED_MAX = scenario.pace.segment_inputs, scenario.pace.touched
@@ -61,7 +61,7 @@ def run_scenario(scenario: Scenario, *, traced: bool = False) -> Outcome:
     loop = VirtualLoop(chance.order)
     loop.set_exception_handler(lambda loop, context: None)
     trace: list[str] | None = [] if traced else None
-    world = World(scenario, loop, chance, trace)
+    world = World(scenario, loop, chance, trace, snapshots)
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(_Run(world).live())

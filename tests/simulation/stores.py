@@ -4,6 +4,7 @@ service's dedupe inbox (a MemoryInbox, a system of record, which may be away or 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from orchestrator.runtime.store import (
     Checkpoint,
@@ -54,7 +55,7 @@ class Images:
 
 
 class StoreLine:
-    """`ShardStore` and `TimerStore` of one program."""
+    """`ShardStore`, `TimerStore` and `SnapshotStore` of one program."""
 
     def __init__(self, images: Images, program: Program) -> None:
         self._images = images
@@ -103,6 +104,22 @@ class StoreLine:
         found = await (await self._ask("timers?")).due_timers(shards, until_ms, limit)
         await self._program.cross("timers, answered")
         return found
+
+
+def _over_the_line(name: str) -> Callable[..., Any]:
+    async def call(self: StoreLine, *given: Any) -> Any:
+        found = await getattr(await self._ask(name), name)(*given)
+        await self._program.cross(f"{name}, answered")
+        return found
+
+    return call
+
+
+for _name in (
+    "cut_states", "set_cut_state", "uncovered", "oldest_uncovered", "marks", "cover", "gone", "forget_gone", "enroll",
+    "ahead", "begin_restore", "restore_history", "restore", "finish_restore", "adopt", "orders", "set_orders", "history",
+):  # fmt: skip
+    setattr(StoreLine, _name, _over_the_line(_name))
 
 
 class ServiceStore:

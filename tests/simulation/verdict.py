@@ -10,7 +10,7 @@ from contracts.ids import partition_of
 from contracts.orders import OrderPlaced
 from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS, SHARDS, dead_letters_topic
 from orchestrator.engine.process import Process
-from orchestrator.runtime.checkpoint import indexes_of
+from orchestrator.runtime.checkpoint import indexes_of, stored_timers
 from orchestrator.runtime.log import Place
 from orchestrator.runtime.router import router_topics
 from orchestrator.runtime.routing import OFFSET_HEADER, PARTITION_HEADER, TOPIC_HEADER
@@ -117,8 +117,8 @@ def _stored_process(world: World, process_id: str, followed: Followed, process: 
     if found != wanted:
         yield f"{process_id}: the stored history has {len(found)} entries, and the log gives {len(wanted)} (or others)"
     timers = {name: due for (owner, name), due in shard.timers.items() if owner == process_id}
-    if timers != process.timers:
-        yield f"{process_id}: timers {timers} are stored, but {process.timers} are set"
+    if timers != stored_timers(process):
+        yield f"{process_id}: timers {timers} are stored, but {stored_timers(process)} are set"
     indexes = {name for name, members in shard.indexes.items() if process_id in members}
     if indexes != set(indexes_of(process)):
         yield f"{process_id} is in the indexes {sorted(indexes)}, not in {indexes_of(process)}"

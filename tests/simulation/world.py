@@ -10,7 +10,7 @@ from contracts.envelope import Envelope, encode_headers
 from contracts.ids import partition_of
 from contracts.message import Event
 from contracts.record import IncomingRecord, OutgoingRecord
-from contracts.topics import INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, ORCHESTRATOR_REPLAYS, SHARDS
+from contracts.topics import INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, ORCHESTRATOR_REPLAYS, SHARDS, SNAPSHOTS
 from orchestrator.engine.book import SagaBook
 from orchestrator.runtime.engine_loop import ENGINE_GROUP
 from orchestrator.runtime.log import Place
@@ -60,7 +60,16 @@ class Slot:
 class World:
     """`trace` gets every line of the run, if given."""
 
-    def __init__(self, scenario: Scenario, loop: VirtualLoop, chance: Chance, trace: list[str] | None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        loop: VirtualLoop,
+        chance: Chance,
+        trace: list[str] | None,
+        snapshots: bool = False,
+    ) -> None:
+        """`snapshots`: orchestrators take them, every few seconds, and restore from them."""
+        self.snapshots = snapshots
         self.scenario = scenario
         self.loop = loop
         self.chance = chance
@@ -81,7 +90,7 @@ class World:
         self.book = SagaBook([ORDER_FULFILMENT, scenario.saga], lab_service.CATALOG)
         self.services: tuple[Service, ...] = self._needed_services()
         self.partitions = self._topics()
-        self.broker = Broker(self.partitions | {INBOX: SHARDS}, scenario.shards, self.broker_ms)
+        self.broker = Broker(self.partitions | {INBOX: SHARDS, SNAPSHOTS: SHARDS}, scenario.shards, self.broker_ms)
         self.broker.on_put = self._put
         self.broker.on_commit = self._commit
         self.broker.group(ENGINE_GROUP)
@@ -143,6 +152,9 @@ class World:
         return self.chance.latency_s()
 
     def _put(self, record: IncomingRecord, program: Program | None) -> None:
+        if record.topic == SNAPSHOTS:
+            self.say(f"{program and program.name} -> {record.topic}/{record.partition}/{record.offset}: {record.key!r}")
+            return
         if self.trace is not None and record.topic != INBOX:
             headers = dict(record.headers)
             who = program.name if program else "a stranger"
@@ -198,7 +210,9 @@ class World:
     def add_orchestrator(self, name: str) -> Slot:
         def start(slot: Slot) -> None:
             program = self._new_program(slot)
-            host = OrchestratorHost(self.book, self.images, self.line(program), name, self.scenario.pace)
+            host = OrchestratorHost(
+                self.book, self.images, self.line(program), name, self.scenario.pace, self.snapshots
+            )
             slot.host = host
             program.main(host.run)
 
