@@ -13,6 +13,7 @@ from contracts.ids import ORCHESTRATOR_SOURCE, process_id
 from contracts.message import Command, Message
 from contracts.process import ApprovalGiven, CancelRequested, OperatorAction, SignalSent, TimerFired
 from contracts.topics import LIFECYCLE
+from orchestrator.engine.blocks.approval import roles_at
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
@@ -20,6 +21,7 @@ from orchestrator.engine.history import HistoryEffect, HistoryEntry, decode_entr
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
+from orchestrator.language.waiting import Approval as ApprovalBlock
 from orchestrator.rehearsal.acts import Act, Answer, Approval, Cancel, End, Event, Operator, Signal, Silence, Start
 
 FIRST_MS = 1_767_258_000_000
@@ -89,6 +91,17 @@ class Rehearsal:
             found += [self.asked[f"{name}/undo/{job.numbers[-1]}"] for job in step.undos if job.status == "awaited"]
         return tuple(found)
 
+    def deciding(self) -> dict[str, tuple[str, ...]]:
+        """Approvals that wait for a decision, and the roles that may take it now."""
+        process, found = self.process, dict[str, tuple[str, ...]]()
+        for key, step in ({} if process is None else process.steps).items():
+            node = self.plan.find(key)
+            if process is None or node is None or not isinstance(node.block, ApprovalBlock):
+                continue
+            if step.status == "waiting" or key in process.stuck:
+                found[key] = tuple(sorted(roles_at(node.block, key, process.timers)))
+        return found
+
     def known(self, asked: Asked | None = None) -> tuple[dict[str, Any], ...]:
         """Payloads whose fields an answer repeats: the command's, then the start's."""
         began = self.process is not None and self.process.start.data
@@ -149,10 +162,7 @@ class Rehearsal:
                 sent = SignalSent(process_id=self.id, signal=act.name, payload=act.data, sender=self._operator)
                 return self._item(SignalSent.type, sent.to_json(), stamped=True)
             case Approval():
-                given = ApprovalGiven(
-                    process_id=self.id, step=act.step, decision=act.decision, form=act.form, by=self._operator
-                )
-                return self._item(ApprovalGiven.type, given.to_json())
+                return self._item(ApprovalGiven.type, self._given(act).to_json())
             case Cancel():
                 asked = CancelRequested(process_id=self.id, operator=self._operator)
                 return self._item(CancelRequested.type, asked.to_json())
@@ -171,6 +181,16 @@ class Rehearsal:
             raise Impossible(f"no timer {timer_id} is set; set are: {', '.join(due_ms) or 'none'}")
         fired = TimerFired(process_id=self.id, timer_id=timer_id, due_ms=due_ms[timer_id])
         return self._item(fired.type, fired.to_json(), at_ms=max(self.now_ms, due_ms[timer_id]))
+
+    def _given(self, act: Approval) -> ApprovalGiven:
+        return ApprovalGiven(
+            process_id=self.id,
+            step=act.step,
+            decision=act.decision,
+            form=act.form,
+            by=self._operator,
+            roles=None if act.role is None else (act.role,),
+        )
 
     def _action(self, act: Operator) -> OperatorAction:
         revision = 0 if self.process is None else self.process.revision
