@@ -101,7 +101,7 @@ def test_verify_proves_the_sagas_of_this_build_without_a_stack(counterpoint: Any
     assert blind.json("verify", "order-fulfilment") == []
     unknown = blind("verify", "moon-landing")
     assert unknown.exit_code == 3
-    assert "there are order-fulfilment" in unknown.stderr
+    assert "there is no saga moon-landing; there are " in unknown.stderr and "order-fulfilment" in unknown.stderr
 
 
 def test_verify_prints_findings_with_place_rule_and_fix(counterpoint: Any) -> None:
