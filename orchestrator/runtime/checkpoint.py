@@ -16,6 +16,8 @@ from orchestrator.runtime.store import ProcessWrite
 GROUP_LENGTH_MAX = 80
 """Longest name of a reason group, in characters: a reason may hold the text of an exception."""
 _ELEMENT = re.compile(r"\[\d+\]")
+_BUSY = frozenset(("awaiting", "backoff"))
+_BUSY_UNDOS = frozenset(("awaited", "backoff"))
 _GROUPED_PHASES = frozenset(("stuck", "compensating", "compensated", "cancelled"))
 
 
@@ -65,7 +67,22 @@ def process_write(stored: Process | None, process: Process, blob: bytes, history
         timers_unset = tuple(name for name in old_timers if name not in timers)
     left = () if old_indexes == indexes else tuple(name for name in old_indexes if name not in indexes)
     return ProcessWrite(
-        process.id, blob, tuple(history), timers_set, timers_unset, indexes, left, process.updated_at_ms
+        process.id,
+        blob,
+        tuple(history),
+        timers_set,
+        timers_unset,
+        indexes,
+        left,
+        process.updated_at_ms,
+        rests(process),
+    )
+
+
+def rests(process: Process) -> bool:
+    """No answer is awaited and no new try is due: it waits for a person, an event or a far time, or has ended."""
+    return not any(
+        step.status in _BUSY or any(job.status in _BUSY_UNDOS for job in step.undos) for step in process.steps.values()
     )
 
 

@@ -3,6 +3,7 @@ shard in one slot of a cluster (DESIGN section 7)."""
 
 from __future__ import annotations
 
+from orchestrator.runtime.packing import pack, plain
 from orchestrator.runtime.store import Checkpoint, ProcessWrite
 
 REFUSED_KEY = "cp:refused"
@@ -64,11 +65,15 @@ class CheckpointCall:
 
     def _add(self, write: ProcessWrite) -> None:
         shard, process_id, add = self._shard, write.process_id, self._operations
-        add += ("s", self._number(process_key(shard, process_id), "s"), write.blob)
+        add += (
+            "s",
+            self._number(process_key(shard, process_id), "s"),
+            pack(write.blob) if write.rests else plain(write.blob),
+        )
         if write.history:
             history = self._number(history_key(shard, process_id), "l")
             for entry in write.history:
-                add += ("h", history, entry)
+                add += ("h", history, pack(entry))
         for name, due_ms in write.timers_set:
             add += ("z", 2, due_ms, f"{process_id}{TIMER_SEPARATOR}{name}")
         for name in write.timers_unset:

@@ -50,6 +50,8 @@ class ProcessWrite:
     """Names of the indexes that the process is in from now on, with `updated_at_ms` as its score."""
     indexes_left: tuple[str, ...]
     updated_at_ms: int
+    rests: bool = False
+    """Nothing is under way: the blob will be stored for long, and may be packed at some cost."""
 
 
 @dataclass(frozen=True, slots=True)
