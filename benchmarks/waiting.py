@@ -53,7 +53,7 @@ SETTLING_S = 3.0
 BYTES_WANTED = 2_048
 """Of Redis, for a process that waits, history and indexes included."""
 CONTEXTS = ("orders", "inventory", "payment", "shipping")
-console = Console()
+console = Console(width=130)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ async def _kinds(redis: Redis, processes: int) -> tuple[dict[str, float], dict[s
 def _print(costs: list[Cost]) -> None:
     table = Table(title=f"A process that waits for a year ({costs[0].processes:,} of each)")
     for head in ("", "bytes", "state", "history", "timers", "index", "idle", "Redis", "commands"):
-        table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head))
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for cost in costs:
         idle, none = cost.idle, cost.idle_without
         table.add_row(
