@@ -17,10 +17,10 @@ SEEDS ?= 2000
 PROFILE ?=
 ARGS ?=
 
-.PHONY: help setup up down demo test simulate check bench schemas handlers
+.PHONY: help setup up down demo test simulate check bench bench-waiting schemas handlers
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with exactly the locked dependencies (done once per lock file)
 
@@ -59,6 +59,9 @@ check: setup ## the gates that need nothing running
 
 bench: setup ## speed of the order flow beside the raw figure and two peers (ORDERS=50000 QUICK=1 PROFILE=1)
 	@$(PY) -m benchmarks.bench --orders $(or $(ORDERS),50000) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
+
+bench-waiting: setup ## what a waiting process costs: bytes of Redis, idle processor time (ARGS="--processes 20000")
+	@$(PY) -m benchmarks.waiting $(ARGS)
 
 schemas: setup ## write contracts/schemas
 	$(PY) -m contracts.schemas --write

@@ -24,6 +24,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.catalog import standard_catalog
 from contracts.topics import INBOX, TopicSpec, domain_topics, orchestrator_topics
 from operations.collector import settle_collector
 from operations.endpoints import EndpointsError, find_endpoints
@@ -51,6 +52,7 @@ from orchestrator.runtime.store_redis import RedisStore, StoreRefused
 from orchestrator.runtime.topics_kafka import start_problems
 from orchestrator.sagas import FINGERPRINTS_FILE, all_sagas
 from orchestrator.verify import read_handlers, verify_sagas
+from orchestrator.verify.cataloged import check_catalog
 from orchestrator.verify.versions import FingerprintsError, check_versions, read_fingerprints
 
 log = structlog.get_logger("orchestrator")
@@ -140,13 +142,17 @@ async def _run(settings: Settings) -> None:
 
 
 def _verified_book() -> SagaBook:
-    """Raises Refused if `verify` has findings, or a version means something else than when it was recorded."""
+    """Raises Refused if `verify` has findings: the same ones."""
     sagas = all_sagas()
     try:
         recorded = read_fingerprints(FINGERPRINTS_FILE)
     except FingerprintsError as error:
         raise Refused(str(error)) from None
-    findings = (*verify_sagas(sagas, read_handlers()), *check_versions(sagas, recorded))
+    findings = (
+        *check_catalog(sagas, standard_catalog()),
+        *verify_sagas(sagas, read_handlers()),
+        *check_versions(sagas, recorded),
+    )
     if findings:
         lines = "\n".join(f"  {finding}" for finding in findings)
         raise Refused(f"the sagas have {len(findings)} findings (see `counterpoint verify`):\n{lines}")

@@ -45,8 +45,8 @@ def signal(
 
     \b
     Examples:
-      counterpoint signal restock:tea:e7 goods-arrived goods.json
-      echo '{"by": "ann"}' | counterpoint signal restock:tea:e7 released -
+      counterpoint signal restock:e7 goods-arrived goods.json
+      echo '{"by": "ann"}' | counterpoint signal restock:e7 released -
     """
     session = session_of(context, endpoints, as_json)
     process, plan = _known(session, process_id)

@@ -39,6 +39,9 @@ def print_state(console: Console, rehearsal: Rehearsal, catalog: Catalog) -> Non
     console.print(line)
     for waiting in tell(process, rehearsal.history, catalog).waiting:
         print_waiting(console, waiting, rehearsal.now_ms)
+    for address, roles in rehearsal.deciding().items():
+        say = f"say approve {address} or reject {address}"
+        console.print(Text(f"{' or '.join(roles)} decides at {address}: {say}", style="cyan"), soft_wrap=True)
     timer = rehearsal.next_timer()
     if timer is not None:
         span = duration(max(0, timer[1] - rehearsal.now_ms))
@@ -52,7 +55,7 @@ def print_state(console: Console, rehearsal: Rehearsal, catalog: Catalog) -> Non
 
 def print_help(console: Console) -> None:
     for words, meaning in WORDS:
-        console.print(Text.assemble((f"  {words:<38}", "bold"), (meaning, "dim")), soft_wrap=True)
+        console.print(Text.assemble((f"  {words:<44}", "bold"), (meaning, "dim")), soft_wrap=True)
 
 
 def rehearsal_json(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -64,6 +67,7 @@ def rehearsal_json(rehearsal: Rehearsal) -> dict[str, Any]:
         "awaited": [{"of": one.address, "type": one.model.type, "data": one.data} for one in rehearsal.awaited()],
         "children": {address: rehearsal.children[address] for address in rehearsal.awaited_children()},
         "waiting": [] if process is None else [name for name, one in process.steps.items() if one.status == "waiting"],
+        "deciding": {address: list(roles) for address, roles in rehearsal.deciding().items()},
         "timers": {} if process is None else {name: format_time(due) for name, due in process.timers.items()},
         "stuck": {} if process is None else dict(process.stuck),
         "would_undo": {

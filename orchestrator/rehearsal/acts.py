@@ -57,11 +57,13 @@ class Signal(_Act, frozen=True, tag="signal"):
 
 
 class Approval(_Act, frozen=True, tag="approval"):
-    """What a person decides: `approve` or `reject`. `form`: what that person fills in."""
+    """What a person decides: `approve` or `reject`. `form`: what that person fills in. `role`: as whom; without one,
+    as the command line does, which may do anything."""
 
     step: str
     decision: Literal["approve", "reject"]
     form: dict[str, Any] | None = None
+    role: str | None = None
 
 
 class Cancel(_Act, frozen=True, tag="cancel"):

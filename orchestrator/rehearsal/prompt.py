@@ -2,6 +2,7 @@
 
 success charge                     a payload is made from the contract
 success charge {"payment_id":"p"}  the given fields, the others made
+approve sign_off as clerk          ignored if a clerk may not decide there
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ WORDS = (
     ("silence [STEP]", "nobody answers: time passes to the next timer, or until STEP is given up"),
     ("event TYPE [JSON|FILE]", "an event that the saga waits for, or that calls it off"),
     ("signal NAME [JSON|FILE]", "a signal to the process"),
-    ("approve STEP, reject STEP [JSON|FILE]", "what a person decides"),
+    ("approve|reject [STEP] [as ROLE] [JSON|FILE]", "what a person decides; without a role: whoever may do anything"),
     ("retry [STEP] [JSON|FILE]", "an operator tries it again, with a corrected payload if one is given"),
     ("skip [STEP] [JSON|FILE]", "an operator goes on without it, with an outcome if one is given"),
     ("compensate, cancel", "an operator has everything undone: of a stuck process, of any"),
@@ -221,10 +222,21 @@ def _approval(
     name = words.pop(0) if words and words[0] in waiting else next(iter(waiting), None) if len(waiting) == 1 else None
     if name is None:
         raise Impossible(f"which approval? Begun: {', '.join(waiting) or 'none'}")
+    role = _role(words)
     form, given = waiting[name].form, _given(words, payload, load)
-    if form is None or (verb == "reject" and given is None):
-        return Approval(name, verb, given)
-    return Approval(name, verb, _made(form, rehearsal, None, given))
+    if form is not None and (verb == "approve" or given is not None):
+        given = _made(form, rehearsal, None, given)
+    return Approval(name, verb, given, role)
+
+
+def _role(words: list[str]) -> str | None:
+    """Taken off where it is said."""
+    if not words or words[0] != "as":
+        return None
+    if len(words) == 1:
+        raise Impossible("as whom? Write: as ROLE")
+    words.pop(0)
+    return words.pop(0)
 
 
 def _operator(

@@ -23,6 +23,7 @@ from contracts.process import (
 )
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX, LIFECYCLE
+from orchestrator.engine.blocks.approval import roles_at
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
@@ -33,6 +34,7 @@ from orchestrator.engine.plan import result_of
 from orchestrator.engine.process import Process
 from orchestrator.language.blocks import Subsaga
 from orchestrator.language.saga import Saga
+from orchestrator.language.waiting import Approval as ApprovalBlock
 from orchestrator.rehearsal.acts import (
     Act,
     Answer,
@@ -129,6 +131,17 @@ class Rehearsal:
             found += [undo for undo in undos if undo in self.children]
         return tuple(found)
 
+    def deciding(self) -> dict[str, tuple[str, ...]]:
+        """Approvals that wait for a decision, and the roles that may take it now."""
+        process, found = self.process, dict[str, tuple[str, ...]]()
+        for key, step in ({} if process is None else process.steps).items():
+            node = self.plan.find(key)
+            if process is None or node is None or not isinstance(node.block, ApprovalBlock):
+                continue
+            if step.status == "waiting" or key in process.stuck:
+                found[key] = tuple(sorted(roles_at(node.block, key, process.timers)))
+        return found
+
     def known(self, asked: Asked | None = None) -> tuple[dict[str, Any], ...]:
         """Payloads whose fields an answer repeats: the command's, then the start's."""
         began = self.process is not None and self.process.start.data
@@ -202,10 +215,7 @@ class Rehearsal:
                 sent = SignalSent(process_id=self.id, signal=act.name, payload=act.data, sender=self._operator)
                 return self._item(SignalSent.type, sent.to_json(), stamped=True)
             case Approval():
-                given = ApprovalGiven(
-                    process_id=self.id, step=act.step, decision=act.decision, form=act.form, by=self._operator
-                )
-                return self._item(ApprovalGiven.type, given.to_json())
+                return self._item(ApprovalGiven.type, self._given(act).to_json())
             case Cancel():
                 asked = CancelRequested(process_id=self.id, operator=self._operator)
                 return self._item(CancelRequested.type, asked.to_json())
@@ -244,6 +254,16 @@ class Rehearsal:
             raise Impossible(f"no timer {timer_id} is set; set are: {', '.join(due_ms) or 'none'}")
         fired = TimerFired(process_id=self.id, timer_id=timer_id, due_ms=due_ms[timer_id])
         return self._item(fired.type, fired.to_json(), at_ms=max(self.now_ms, due_ms[timer_id]))
+
+    def _given(self, act: Approval) -> ApprovalGiven:
+        return ApprovalGiven(
+            process_id=self.id,
+            step=act.step,
+            decision=act.decision,
+            form=act.form,
+            by=self._operator,
+            roles=None if act.role is None else (act.role,),
+        )
 
     def _action(self, act: Operator) -> OperatorAction:
         revision = 0 if self.process is None else self.process.revision

@@ -18,6 +18,8 @@ GROUP_LENGTH_MAX = 80
 """Longest name of a reason group, in characters: a reason may hold the text of an exception."""
 _ELEMENT = re.compile(r"\[\d+\]")
 _UNINDEXED = frozenset(("early", "limiter", "expired"))
+_BUSY = frozenset(("awaiting", "backoff", "limited"))
+_BUSY_UNDOS = frozenset(("awaited", "backoff"))
 _GROUPED_PHASES = frozenset(("stuck", "compensating", "compensated", "cancelled"))
 
 
@@ -99,6 +101,14 @@ def process_write(
         process.updated_at_ms,
         first_offset,
         forget_history,
+        rests(process),
+    )
+
+
+def rests(process: Process) -> bool:
+    """No answer is awaited and no new try is due: it waits for a person, an event or a far time, or has ended."""
+    return process.phase != "limiter" and not any(
+        step.status in _BUSY or any(job.status in _BUSY_UNDOS for job in step.undos) for step in process.steps.values()
     )
 
 

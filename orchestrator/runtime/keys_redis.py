@@ -3,6 +3,7 @@ shard in one slot of a cluster (DESIGN section 7)."""
 
 from __future__ import annotations
 
+from orchestrator.runtime.packing import pack, plain
 from orchestrator.runtime.store import Checkpoint, ProcessWrite
 
 REFUSED_KEY = "cp:refused"
@@ -95,11 +96,12 @@ class CheckpointCall:
         if write.blob is None:
             add += ("d", self._number(process_key(shard, process_id), "s"))
         else:
-            add += ("s", self._number(process_key(shard, process_id), "s"), write.blob)
+            blob = pack(write.blob) if write.rests else plain(write.blob)
+            add += ("s", self._number(process_key(shard, process_id), "s"), blob)
         if write.history:
             history = self._number(history_key(shard, process_id), "l")
             for entry in write.history:
-                add += ("h", history, entry)
+                add += ("h", history, pack(entry))
         for name, due_ms in write.timers_set:
             add += ("z", 2, due_ms, f"{process_id}{TIMER_SEPARATOR}{name}")
         for name in write.timers_unset:

@@ -22,6 +22,7 @@ from orchestrator.runtime.keys_redis import (
     timers_key,
     uncovered_key,
 )
+from orchestrator.runtime.packing import pack, plain, unpack
 from orchestrator.runtime.snapshot_store import (
     Cover,
     CutState,
@@ -31,6 +32,7 @@ from orchestrator.runtime.snapshot_store import (
     ShortHistory,
     StaleRestore,
     Uncovered,
+    blob_sha,
 )
 from orchestrator.runtime.store import ShardPosition
 
@@ -101,11 +103,16 @@ class RedisSnapshots:
         return [None if mark is None else Mark.decode(mark.decode()) for mark in reply]
 
     async def cover(self, shard: int, covers: Sequence[Cover]) -> None:
+        """The script compares what is stored, byte for byte; what a snapshot holds is compared here, unpacked."""
         keys = [offset_key(shard), uncovered_key(shard), marks_key(shard), gone_key(shard)]
-        keys += [process_key(shard, cover.process_id) for cover in covers]
+        processes = [process_key(shard, cover.process_id) for cover in covers]
         arguments: list[Argument] = []
-        for cover in covers:
-            arguments += [cover.process_id, cover.blob_sha, cover.mark.next, cover.mark.encode()]
+        stored = await self._run([("GET", key) for key in processes])
+        for cover, blob in zip(covers, stored, strict=True):
+            same = blob_sha(None if blob is None else unpack(blob)) == cover.blob_sha
+            sha = blob_sha(blob) if same else cover.blob_sha
+            arguments += [cover.process_id, sha, cover.mark.next, cover.mark.encode()]
+        keys += processes
         await self._run([("EVALSHA", self._cover.sha, len(keys), *keys, *arguments)], self._cover)
 
     async def gone(self, shard: int, below: int, limit: int) -> Sequence[str]:
@@ -163,7 +170,7 @@ class RedisSnapshots:
             operations.add("d", key)
         operations.add("n", key, first)
         for entry in entries:
-            operations.add("h", key, entry)
+            operations.add("h", key, pack(entry))
         await self._restoring(shard, token, operations)
 
     async def restore(self, shard: int, token: str, processes: Sequence[Restored]) -> None:
@@ -238,7 +245,8 @@ class _Operations:
         if write.blob is None:
             self.add("o", mark.next, name)
             return
-        self.add("s", self.key(process_key(shard, name)), write.blob)
+        blob = pack(write.blob) if write.rests else plain(write.blob)
+        self.add("s", self.key(process_key(shard, name)), blob)
         self.add("g", one.saga)
         for timer, due_ms in write.timers_set:
             self.add("z", due_ms, f"{name}{TIMER_SEPARATOR}{timer}")

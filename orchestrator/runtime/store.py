@@ -55,6 +55,8 @@ class ProcessWrite:
     """Of the inputs in this checkpoint that concern the process: no snapshot covers it from there on."""
     forget_history: bool = False
     """The history so far is dropped, before `history` is appended."""
+    rests: bool = False
+    """Nothing is under way: the blob will be stored for long, and may be packed at some cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from orchestrator.runtime.keys_redis import (
     sagas_key,
     timers_key,
 )
+from orchestrator.runtime.packing import unpack
 from orchestrator.runtime.snapshot_store_redis import Command, RedisSnapshots, Reply, Script
 from orchestrator.runtime.store import (
     Checkpoint,
@@ -154,7 +155,7 @@ class RedisStore(RedisSnapshots):
             calls.append(("EVALSHA", self._load.sha, len(keys), *keys))
         replies = await self._run(calls, self._load)
         return {
-            shard: Loaded(None if reply[0] is None else int(reply[0]), tuple(reply[1:]))
+            shard: Loaded(None if reply[0] is None else int(reply[0]), tuple(map(_unpacked, reply[1:])))
             for shard, reply in zip(wanted, replies, strict=True)
         }
 
@@ -209,12 +210,12 @@ class RedisStore(RedisSnapshots):
 
     async def blobs(self, process_ids: Sequence[str]) -> Sequence[bytes | None]:
         replies = await self._run([("GET", process_key(_shard(name), name)) for name in process_ids])
-        return list(replies)
+        return [_unpacked(reply) for reply in replies]
 
     async def history(self, process_id: str, start: int, limit: int) -> Sequence[bytes]:
         key = history_key(_shard(process_id), process_id)
         (reply,) = await self._run([("LRANGE", key, start, start + limit - 1)])
-        return cast(list[bytes], reply)
+        return [unpack(entry) for entry in reply]
 
     async def refusals(self) -> Mapping[int, bytes]:
         (reply,) = await self._run([("HGETALL", REFUSED_KEY)])
@@ -305,6 +306,10 @@ def _pairs(reply: Sequence[Any]) -> list[tuple[str, int]]:
     if reply and isinstance(reply[0], (tuple, list)):
         return [(pair[0].decode(), int(float(pair[1]))) for pair in reply]
     return [(reply[n].decode(), int(float(reply[n + 1]))) for n in range(0, len(reply), 2)]
+
+
+def _unpacked(stored: bytes | None) -> bytes | None:
+    return None if stored is None else unpack(stored)
 
 
 def _shard(process_id: str) -> int:

@@ -388,7 +388,9 @@ class Story(TellsOfChildren, LimitSentences, TellsOfVersions):
 
     def _summary(self) -> str:
         untold = "; ".join(str(sent) for sent in self._untold) or "nothing"
-        return f"Untold so far: {untold}. Phase: {self.process.phase}, reason: {self.process.reason}"
+        timers = sorted(self.process.timers.items(), key=lambda timer: (timer[1], timer[0]))
+        due = f", next timer: {timers[0][0]} in {(timers[0][1] - self.now_ms) / 1000:g} s" if timers else ""
+        return f"Untold so far: {untold}. Phase: {self.process.phase}, reason: {self.process.reason}{due}"
 
     def _tell(self, kind: SentKind, steps: tuple[str, ...], *, again: bool) -> Self:
         found = [sent for sent in self._untold if sent.kind == kind and sent.again == again]

@@ -15,7 +15,7 @@ from contracts.orders import OrderCancelled, OrderPlaced
 from contracts.payment import ChargePayment
 from orchestrator.cli.try_saga import split_answers
 from orchestrator.language import Retry, Saga, Signal, approval, command, parallel, pivot, sequence, wait_for
-from orchestrator.rehearsal.acts import SessionError, read_session
+from orchestrator.rehearsal.acts import Approval, SessionError, read_session
 from orchestrator.rehearsal.sample import NoSample, sample
 from orchestrator.sagas.order_fulfilment import (
     ORDER_FULFILMENT,
@@ -292,6 +292,41 @@ def test_signals_and_approvals_are_given_at_the_prompt(counterpoint: Any, order:
     assert careful.json("try", "waits", "--start", order, "--answers", "state")["waiting"] == ["goods"]
     rejected = careful.json("try", "waits", "--start", order, "--answers", "signal goods-seen; reject release-it")
     assert rejected["process"]["phase"] == "compensated"
+
+
+def test_an_approval_by_the_wrong_role_is_ignored_and_the_answer_says_so(counterpoint: Any, order: str) -> None:
+    soon = approval("sign_off", role="manager", limit=timedelta(hours=2), escalation=(timedelta(hours=1), "director"))
+    saga = Saga(name="signed", version=1, starts_on=OrderPlaced, key=lambda order: order.order_id, body=soon)
+    careful = counterpoint.changed(sagas=(saga,))
+    text = careful("try", "signed", "--start", order, "--answers", "approve sign_off as clerk").stdout
+    assert "manager decides at sign_off: say approve sign_off or reject sign_off" in text
+    assert "ignored, wrong-role: this role may not decide here" in text and text.count("manager decides") == 2
+    early = careful.json("try", "signed", "--start", order, "--answers", "approve as director")
+    assert (early["history"][-1]["reason"], early["deciding"]) == ("wrong-role", {"sign_off": ["manager"]})
+    late = "silence; reject sign_off as clerk; approve sign_off as director"
+    found = careful.json("try", "signed", "--start", order, "--answers", late)
+    assert [entry["reason"] for entry in found["history"]] == [None, None, "wrong-role", None]
+    assert (found["process"]["phase"], found["deciding"]) == ("completed", {})
+    assert found["history"][-1]["input"]["data"]["roles"] == ["director"]
+    whom = careful("try", "signed", "--start", order, "--answers", "approve sign_off as")
+    assert (whom.exit_code, "Write: as ROLE" in whom.stderr) == (1, True)
+
+
+def test_a_role_is_kept_in_a_recorded_session(counterpoint: Any, order: str, tmp_path: Path) -> None:
+    signed = approval("sign_off", role="manager", limit=timedelta(hours=2), form=Decision)
+    saga = Saga(name="signed", version=1, starts_on=OrderPlaced, key=lambda order: order.order_id, body=signed)
+    careful, session = counterpoint.changed(sagas=(saga,)), tmp_path / "session.jsonl"
+    said = 'approve sign_off as clerk {"limit_cents": 7}; approve sign_off as manager {"limit_cents": 8}'
+    careful("try", "signed", "--start", order, "--answers", said, "--record", str(session))
+    acts, end = read_session(session.read_bytes())
+    assert [(act.role, act.form) for act in acts if isinstance(act, Approval)] == [
+        ("clerk", {"limit_cents": 7}),
+        ("manager", {"limit_cents": 8}),
+    ]
+    assert end is not None and end.phase == "completed"
+    assert careful("try", "signed", "--script", str(session)).exit_code == 0
+    session.write_text(session.read_text().replace('"role":"manager"', '"role":"clerk"'))
+    assert careful("try", "signed", "--script", str(session)).exit_code == 1
 
 
 def test_an_event_may_call_the_process_off(counterpoint: Any, order: str, tmp_path: Path) -> None:

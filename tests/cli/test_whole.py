@@ -9,13 +9,30 @@ from typing import Any
 
 import pytest
 
+from contracts.catalog import standard_catalog
+from contracts.message import Command, Event
 from contracts.orders import OrderPlaced
 from contracts.topics import INBOX
 from orchestrator.language import Saga, command, sequence
 from orchestrator.sagas.order_fulfilment import charge, reserve
 
+
+class Lent(Event, type="library.lent.v1"):
+    order_id: str
+
+
+class Lend(Command, type="library.lend.v1", succeeds=Lent):
+    order_id: str
+
+
+def lend(order: OrderPlaced) -> Lend:
+    return Lend(order_id=order.order_id)
+
+
+LENDING = standard_catalog().including((Lent, Lend))
 COMMANDS = (
-    "list", "show", "retry", "skip", "compensate", "recover", "publish", "verify", "draw", "try", "versions", "versions drop",
+    "list", "show", "retry", "skip", "compensate", "recover", "cancel", "signal", "approve", "reject",
+    "publish", "verify", "draw", "try", "versions", "versions drop",
     "topics apply", "dead-letters list",
     "dead-letters show",
 )  # fmt: skip
@@ -26,6 +43,7 @@ def test_help_helps_with_examples(counterpoint: Any, words: str) -> None:
     result = counterpoint(*words.split(), "--help")
     assert result.exit_code == 0
     assert "counterpoint " in result.stdout.split("Usage")[1].split("\n", 1)[1]
+    assert [sign for sign in result.stdout if ord(sign) > 0x1F000] == []  # of `a:tea:b` Rich makes a picture
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -84,7 +102,7 @@ def test_verify_proves_the_sagas_of_this_build_without_a_stack(counterpoint: Any
     assert blind.json("verify", "order-fulfilment") == []
     unknown = blind("verify", "moon-landing")
     assert unknown.exit_code == 3
-    assert "there are order-fulfilment" in unknown.stderr
+    assert "there is no saga moon-landing; there are " in unknown.stderr and "order-fulfilment" in unknown.stderr
 
 
 def test_verify_prints_findings_with_place_rule_and_fix(counterpoint: Any) -> None:
@@ -102,6 +120,31 @@ def test_verify_prints_findings_with_place_rule_and_fix(counterpoint: Any) -> No
     printed = careless("verify", "--json")
     assert printed.exit_code == 1
     assert {"file", "line", "saga", "rule", "message", "fix", "path"} <= set(json.loads(printed.stdout)[0])
+
+
+def test_verify_before_there_are_services_asks_everything_else(counterpoint: Any) -> None:
+    free, taken = (
+        Saga(name="free", version=1, starts_on=OrderPlaced, key=lambda order: order.order_id, body=body)
+        for body in (command(lend, irreversible=True), command(lend))
+    )
+    result = counterpoint.changed(sagas=(free,), catalog=LENDING)("verify")
+    assert (result.exit_code, "unhandled-command" in result.stdout) == (1, True)
+    assert "until there is one: verify --without-services" in result.stdout
+    proven = counterpoint.changed(sagas=(free,), catalog=LENDING)("verify", "--without-services")
+    assert (proven.exit_code, "services were not asked about" in proven.stdout) == (0, True)
+    other = counterpoint.changed(sagas=(taken,), catalog=LENDING)("verify", "--without-services")
+    assert (other.exit_code, "irreversible" in other.stdout) == (1, True)
+
+
+def test_verify_says_that_a_contract_is_not_in_the_catalog(counterpoint: Any) -> None:
+    saga = Saga(
+        name="lending", version=1, starts_on=OrderPlaced, key=lambda order: order.order_id,
+        body=command(lend, irreversible=True),
+    )  # fmt: skip
+    result = counterpoint.changed(sagas=(saga,))("verify", "--without-services")
+    assert (result.exit_code, "message-not-cataloged" in result.stdout) == (1, True)
+    assert "so nobody knows library.lend.v1, library.lent.v1" in result.stdout
+    assert "CONTEXTS of contracts/catalog.py" in result.stdout
 
 
 def test_topics_apply_creates_what_is_missing(counterpoint: Any, world: Any) -> None:

@@ -107,6 +107,18 @@ async def test_a_checkpoint_is_read_back_with_its_position(store: Store) -> None
     assert await store.blobs([P]) == [b"\x00blob\xff"]
 
 
+@pytest.mark.parametrize("rests", [False, True])
+async def test_long_values_are_read_back_as_they_were(store: Store, rests: bool) -> None:
+    """Whatever an adapter does to store them in less room."""
+    values = [b"\x8a\xa6offset" + b'{"order_id":"o1"}' * 500, b"\x01" * 3_000, bytes(range(256)) * 20]
+    for number, value in enumerate(values):
+        change = write(blob=value, history=(value, value[:300], value[:10]), rests=rests)
+        await store.write([checkpoint(number or None, position(number + 1, f"c{number}"), change)])
+        assert await store.load({SHARD: [P]}) == {SHARD: Loaded(number + 1, (value,))}
+        assert await store.blobs([P]) == [value]
+        assert await store.history(P, 3 * number, 9) == [value, value[:300], value[:10]]
+
+
 async def test_history_grows_by_each_checkpoint(store: Store) -> None:
     await store.write([checkpoint(None, position(1, "a"), write(history=(b"1", b"2")))])
     await store.write([checkpoint(1, position(2, "b"), write(history=(b"3",)))])

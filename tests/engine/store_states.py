@@ -13,6 +13,7 @@ from orchestrator.testkit import Story
 from orchestrator.testkit.lab import Begun, Done, lab_saga, step
 from orchestrator.testkit.lab_children import child, child_saga, pivoted_child
 from orchestrator.testkit.lab_flow import each, pause, predicate, rounds
+from tests.engine.stored_stories import STORED, WAIT_PREFIX
 
 FOLDER = Path(__file__).parent / "stored_states"
 PREFIX = "v1"
@@ -95,6 +96,7 @@ if __name__ == "__main__":
     states = {f"{PREFIX}-{name}": story for name, story in stories().items()}
     states |= {f"{CHILD_PREFIX}-{name}": story for name, story in child_stories().items()}
     states |= {f"{FLOW_PREFIX}-{name}": story for name, story in flow_stories().items()}
+    states |= {f"{WAIT_PREFIX}-{name}": stored.story() for name, stored in STORED.items()}
     for name, story in states.items():
         path = FOLDER / f"{name}.b64"
         if not path.exists():

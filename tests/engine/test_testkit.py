@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from orchestrator.language import command, sequence
-from orchestrator.testkit import Broken, Story
+from orchestrator.testkit import Broken, Story, Unexpected
 from orchestrator.testkit.explore import explore
 from orchestrator.testkit.lab import Begun, Do, Done, lab_saga, step
 
@@ -42,6 +42,12 @@ def test_a_success_that_cannot_be_made_from_the_command_must_be_given() -> None:
 
     with pytest.raises(AssertionError, match="PaymentCaptured cannot be made from ChargePayment; give it"):
         placed().succeeds("charge")
+
+
+def test_a_story_that_expects_too_much_hears_what_the_process_waits_for() -> None:
+    story = Story(lab_saga(step("a"))).starts(BEGUN).sends("a").fails("a")
+    with pytest.raises(Unexpected, match=r"Phase: running, reason: None, next timer: a/retry in \d+(\.\d+)? s$"):
+        story.ends("compensated")
 
 
 def test_a_broken_run_is_told_in_a_readable_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def test_a_command_that_no_service_handles() -> None:
     assert finding.message == "refund sends payment.refund.v1, which no service handles"
     assert finding.fix == (
         "add a handler for it to a service and write contracts/handlers.json anew (python -m services --write-handlers)"
+        "; until there is one: verify --without-services"
     )
 
 

@@ -7,6 +7,7 @@ is none, only the block's own role may decide; once it has fired, the role that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -33,8 +34,12 @@ def is_open(turn: Turn, node: Node) -> bool:
 
 def roles(turn: Turn, node: Node) -> frozenset[str]:
     """Who may decide now."""
-    block = _block(node)
-    if block.escalation is None or f"{node.key}/escalation" in turn.timers:
+    return roles_at(_block(node), node.key, turn.timers)
+
+
+def roles_at(block: Approval, key: str, timers: Mapping[str, int]) -> frozenset[str]:
+    """Who may decide while these timers are set. `key`: of the approval's node."""
+    if block.escalation is None or f"{key}/escalation" in timers:
         return frozenset((block.role,))
     return frozenset((block.role, block.escalation.role))
 

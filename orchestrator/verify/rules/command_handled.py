@@ -26,7 +26,8 @@ def _check(subject: Subject, handlers: Handlers, call: Call, made: type[Command]
     regenerate = "and write contracts/handlers.json anew (python -m services --write-handlers)"
     if not found:
         message = f"{call.name} sends {made.type}, which no service handles"
-        yield subject.at_builder(RULE, call, message, f"add a handler for it to a service {regenerate}")
+        fix = f"add a handler for it to a service {regenerate}; until there is one: verify --without-services"
+        yield subject.at_builder(RULE, call, message, fix)
     elif len(found) > 1:
         names = ", ".join(handler.service for handler in found)
         message = f"{call.name} sends {made.type}, which {names} would all carry out"
