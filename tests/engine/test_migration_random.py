@@ -133,7 +133,7 @@ def edited_run(seed: int) -> tuple[str, int] | None:
     """What was done to the saga, and in which version the process has ended; None: nothing can be done to it so."""
     random = Random(seed)
     saga = whole(random)
-    places = [block for block in saga.blocks() if isinstance(block, Sequence)]
+    places = [block for block in saga.blocks() if isinstance(block, Sequence | Parallel)]
     place = random.randrange(len(places))
     kind = random.choice(("add", "add", "remove", "wrap"))
     children = list(places[place].children)
@@ -142,7 +142,7 @@ def edited_run(seed: int) -> tuple[str, int] | None:
         return None
     changed = {"add": [step("added")], "remove": [], "wrap": [sequence(children[at])] if kind == "wrap" else []}[kind]
     children[at : at + (kind != "add")] = changed
-    body = rebuilt(saga.body, places[place], sequence(*children))
+    body = rebuilt(saga.body, places[place], replace(places[place], children=tuple(children)))
     other = replace(saga, version=2, body=body, migrates=(Migration(from_version=1),))
     try:
         SagaBook([other])
