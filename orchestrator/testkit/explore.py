@@ -39,12 +39,13 @@ STATE_BYTES_MAX = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a run ended."""
+    """How a run ended. `version`: of the saga, in the end."""
 
     phase: str
     inputs: int
     ignored: int
     operator_actions: int
+    version: int = 1
 
 
 def _habits(random: Random) -> tuple[str, ...]:
@@ -61,12 +62,13 @@ class Pace:
     landings: int
 
 
-def explore(random: Random, saga: Saga | None = None, newer: Saga | None = None) -> Report:
-    """`newer`: a version to which the process is moved at some time.
+def explore(random: Random, saga: Saga | None = None, newer: Saga | None = None, *, may_stay: bool = False) -> Report:
+    """`newer`: a version to which the process is moved at some time; `may_stay`: or is not, whatever it has passed.
 
     Raises Broken, with a readable trace of the run.
     """
     explorer = _Explorer(random, saga or random_saga(random), newer)
+    explorer.may_stay = may_stay
     try:
         return explorer.run()
     except AssertionError as error:
@@ -84,6 +86,7 @@ class _Explorer:
     def __init__(self, random: Random, saga: Saga, newer: Saga | None) -> None:
         book = SagaBook([saga] if newer is None else [saga, newer])
         self._newer = newer
+        self.may_stay = False
         plan = book.plan(saga.name, saga.version)
         self._random = random
         self._saga = saga
@@ -112,7 +115,7 @@ class _Explorer:
         if process.ended and any(request.startswith(f"{process.id}/") for request in self._limiters.held()):
             raise Broken("it has ended, and still holds a permit or waits for one")
         ignored = sum(fed.decision.result == "ignored" for fed in self._fold.fed)
-        return Report(process.phase, len(self._fold.fed), ignored, self._acted)
+        return Report(process.phase, len(self._fold.fed), ignored, self._acted, process.version)
 
     @property
     def fed(self) -> list[Fed]:
@@ -234,7 +237,11 @@ class _Explorer:
         )
         fed = self._feed(self._inbox.control(asked))
         if fed.decision.result == "applied":
-            self._judge.follows(self._fold.plan)
+            assert fed.after is not None
+            self._judge.follows(self._fold.plan, fed.after)
+        elif self.may_stay:
+            if fed.decision.reason != "not-migratable":
+                raise Broken(f"the request was ignored: {fed.decision.reason}")
         elif process.ended is None and process.nodes["#0"].status != "done":
             raise Broken(f"it was not moved: {fed.decision.reason}")
 

@@ -32,10 +32,10 @@ class Judge:
     def __post_init__(self) -> None:
         self.saga = Structure(self.plan)
 
-    def follows(self, plan: Plan) -> None:
+    def follows(self, plan: Plan, after: Process) -> None:
         """The process was moved to another version."""
         self.plan = plan
-        self.saga.follows(plan)
+        self.saga.follows(plan, after)
 
     def see(self, fed: Fed) -> None:
         """Raises Broken."""

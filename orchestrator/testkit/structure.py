@@ -38,9 +38,15 @@ class Structure:
     now_ms: int = 0
     _chains: dict[str, tuple[Around, ...]] = field(default_factory=dict)
 
-    def follows(self, plan: Plan) -> None:
+    def follows(self, plan: Plan, after: Process) -> None:
+        """Blocks without names have other keys in another version."""
         self.plan = plan
         self._chains.clear()
+        self.reached = {
+            key: state.count
+            for key, state in after.nodes.items()
+            if (node := plan.find(key)) is not None and isinstance(node.block, Repeat | Fallback)
+        }
 
     def node(self, path: str) -> Node:
         node = self.plan.find(path)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from contracts.envelope import Envelope
 from contracts.ids import partition_of
 from contracts.inventory import StockReserved
 from contracts.process import MigrationRequested
@@ -152,3 +154,25 @@ async def test_the_read_model_hands_out_what_has_not_ended(world: Any) -> None:
         await store.write([Checkpoint(partition_of(process.id, SHARDS), None, position, (write,), (SAGA,), 1)])
     pages = [page async for page in ReadModel(store).unfinished(SAGA, 1)]
     assert [[process.id for process in page] for page in pages] == [["order-fulfilment:o1"]]
+
+
+def test_the_history_of_a_moved_process_is_replayed_in_one_version(both: Any, world: Any, tmp_path: Path) -> None:
+    process = world.running("o1")
+    both(*move(process, "--reason", "x"))
+    world.answer(process, "reserve/1", StockReserved(order_id="o1", reservation_id="r1", lines=()))
+    shown = tmp_path / "show.json"
+    shown.write_text(json.dumps(both.json("show", process)))
+    for version in ("1", "2"):
+        result = both("try", SAGA, "--recorded", str(shown), "--version", version)
+        assert result.exit_code == 0 and "the same" in result.stdout, result.stderr
+
+
+def test_why_a_request_was_ignored_is_in_the_history(both: Any, world: Any) -> None:
+    process = world.stuck_past_pivot("o1")
+    seen = world.connections.states[process].revision
+    asked = MigrationRequested(process_id=process, from_version=1, to_version=2, revision=seen, operator="eve")
+    world.feed(process, asked, Envelope(id="m1", source="/counterpoint/operator", type=asked.type))
+    assert world.connections.states[process].version == 1
+    shown = both("show", process).stdout
+    assert "not-migratable: its state cannot be carried over to that version" in shown
+    assert "breath is new in version 2" in shown

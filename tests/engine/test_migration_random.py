@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -16,9 +17,11 @@ from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
 from orchestrator.engine.inputs import Input
+from orchestrator.engine.plan import PlanError
 from orchestrator.engine.process import Process, decode_process, encode_process
 from orchestrator.language import Migration, Saga, sequence
-from orchestrator.language.blocks import Block, Sequence
+from orchestrator.language.blocks import Block, Parallel, Pivot, Sequence
+from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
 from orchestrator.testkit.explore import explore, explored
 from orchestrator.testkit.fold import Fed
 from orchestrator.testkit.grammar import random_saga
@@ -116,6 +119,56 @@ def test_a_moved_process_keeps_every_promise_of_the_engine(seed: int) -> None:
     random = Random(seed)
     saga = whole(random)
     explore(random, saga, newer(saga, step(EXTRA)))
+
+
+@settings(derandomize=True, max_examples=600, deadline=None, database=None)
+@given(SEEDS)
+def test_a_changed_version_takes_over_only_what_it_can_keep_the_promises_for(seed: int) -> None:
+    """A step is added, removed or wrapped somewhere. Where the process has passed that, it stays; else all that the
+    newer version says is done, once: a step that was added in the past would be missed by the judge."""
+    edited_run(seed)
+
+
+def edited_run(seed: int) -> tuple[str, int] | None:
+    """What was done to the saga, and in which version the process has ended; None: nothing can be done to it so."""
+    random = Random(seed)
+    saga = whole(random)
+    places = [block for block in saga.blocks() if isinstance(block, Sequence | Parallel)]
+    place = random.randrange(len(places))
+    kind = random.choice(("add", "add", "remove", "wrap"))
+    children = list(places[place].children)
+    at = random.randrange(len(children) + (kind == "add")) if children or kind == "add" else None
+    if at is None or (kind != "add" and isinstance(children[at], Pivot)):
+        return None
+    changed = {"add": [step("added")], "remove": [], "wrap": [sequence(children[at])] if kind == "wrap" else []}[kind]
+    children[at : at + (kind != "add")] = changed
+    body = rebuilt(saga.body, places[place], replace(places[place], children=tuple(children)))
+    other = replace(saga, version=2, body=body, migrates=(Migration(from_version=1),))
+    try:
+        SagaBook([other])
+    except PlanError:
+        return None  # something later demands what was removed
+    return kind, explore(random, saga, other, may_stay=True).version
+
+
+def rebuilt(block: Block, old: Block, new: Block) -> Block:
+    """`block` with `new` in the place of `old`."""
+    if block is old:
+        return new
+    if isinstance(block, Sequence | Parallel | Fallback):
+        return replace(block, children=tuple(rebuilt(child, old, new) for child in block.children))
+    if isinstance(block, ForEach | Repeat):
+        return replace(block, body=rebuilt(block.body, old, new))
+    if isinstance(block, Choice):
+        branches = tuple(replace(branch, block=rebuilt(branch.block, old, new)) for branch in block.branches)
+        return replace(block, branches=branches)
+    return block
+
+
+def test_edits_of_every_kind_are_taken_over_and_refused() -> None:
+    found = Counter(edited_run(seed) for seed in range(300))
+    for kind in ("add", "remove", "wrap"):
+        assert found[kind, 1] >= 3 and found[kind, 2] >= 3, found
 
 
 def test_most_are_moved() -> None:

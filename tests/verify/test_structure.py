@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.language import Block, Saga, command, emit, parallel, pivot, sequence
+from datetime import timedelta
+
+from orchestrator.language import Block, Saga, command, emit, parallel, pivot, sequence, sleep
 from orchestrator.verify import Handlers, verify_sagas
 from tests.verify.planted import line_of, only_finding, saga
 from tests.verify.steps import cancelled, charge, create_label, refund, void_label
@@ -109,3 +111,9 @@ def test_two_sagas_of_one_name_and_version() -> None:
         line_of(__file__, "twice"),
         "raise version=, or choose another name=",
     )
+
+
+def test_a_sleep_is_not_kept_under_the_name_of_the_body() -> None:
+    nap = sleep(timedelta(minutes=1), name="body")  # <- named body
+    finding = only_finding(saga(sequence(command(charge, undo=refund), nap)), __file__, "named body")
+    assert finding.rule == "reserved-name" and "keeps its own state" in finding.message

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 
 from orchestrator.engine.limiter import LIMITER_SAGA
 from orchestrator.language.blocks import Named
+from orchestrator.language.flow import ForEach, Repeat, Sleep
 from orchestrator.verify.finding import Finding
 from orchestrator.verify.handlers import Handlers
 from orchestrator.verify.subject import Subject
 
 RULE = "reserved-name"
+KEYS = frozenset(("body", "cancelled"))
+"""Under these a process keeps how its two root blocks have ended, beside the states of blocks that are no steps."""
 RESERVED = frozenset(("deadline", "on_stuck", "permit", "phase", "retry", "silence", "undo", "wake"))
 
 
@@ -28,3 +31,6 @@ def check(subject: Subject, handlers: Handlers) -> Iterator[Finding]:
         if isinstance(spot.block, Named) and spot.block.name in RESERVED:
             message = f"{spot.block.name!r} is a word of message ids and timers, not a name for a step"
             yield subject.at_block(RULE, spot, message, "rename its builder, or give it another name=")
+        elif isinstance(spot.block, ForEach | Repeat | Sleep) and spot.block.name in KEYS:
+            message = f"{spot.block.name!r} is a name under which a process keeps its own state"
+            yield subject.at_block(RULE, spot, message, "rename its function, or give it another name=")
