@@ -19,10 +19,12 @@ from orchestrator.engine.permits import (
     ask_again,
     give_back,
     keep,
+    release,
     renewal_ms,
     renewed,
     wait,
     wanted_at,
+    wanted_now,
 )
 from orchestrator.engine.process import Permit
 from orchestrator.engine.turn import Turn
@@ -63,7 +65,10 @@ def _granted(turn: Turn, granted: PermitGranted) -> Reason | None:
         return _not_needed(turn, granted)
     if permit.limiter != granted.limiter or permit.state not in OPEN:
         return "duplicate"
-    wanted = wanted_at(turn, address)[permit.stage]
+    wanted = wanted_now(turn, address, permit)
+    if wanted is None:
+        _start_over(turn, address)
+        return None
     if wanted.kind == "concurrency":
         since_ms = permit.renewed_at_ms if permit.held else granted.not_before_ms
         held = (*permit.held, (permit.limiter, permit.request))
@@ -107,14 +112,28 @@ def on_timer(turn: Turn, address: str) -> None:
         return
     if permit.held and turn.now_ms >= renewal_ms(turn, address, permit):
         permit = renewed(turn, address, permit)
-    if permit.state in OPEN:
-        ask_again(turn, address, permit)
-    elif permit.state == "held":
+    if permit.state == "held":
         wait(turn, address, permit, renewal_ms(turn, address, permit))
+        return
+    wanted = wanted_now(turn, address, permit)
+    if wanted is None:
+        _start_over(turn, address)
+    elif permit.state in OPEN:
+        ask_again(turn, address, permit, wanted)
     elif turn.now_ms < permit.due_ms:
         wait(turn, address, permit, permit.due_ms)
     else:
-        _use(turn, address, wanted_at(turn, address)[permit.stage], permit)
+        _use(turn, address, wanted, permit)
+
+
+def _start_over(turn: Turn, address: str) -> None:
+    """Its definition has other limits by now: what it has is given back, and those are asked for."""
+    turn.note(f"{address} has other limits by now")
+    release(turn, address)
+    if wanted_at(turn, address):
+        ask(turn, address)
+    else:
+        _go(turn, address, Permit(request="", limiter="", state="held"))
 
 
 def _use(turn: Turn, address: str, wanted: Wanted, permit: Permit) -> None:
@@ -153,5 +172,4 @@ def _go(turn: Turn, address: str, permit: Permit) -> None:
         return
     if permit.held:
         wait(turn, address, turn.permits[address], renewal_ms(turn, address, permit))
-    if turn.cause is None and turn.ended is None:
-        turn.start(turn.plan.nodes[turn.plan.body_root])
+    turn.start(turn.plan.nodes[turn.plan.body_root])  # nothing begins if it was called off meanwhile

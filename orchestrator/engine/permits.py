@@ -18,7 +18,7 @@ from orchestrator.engine.limiter import interval_of_us, limiter_id
 from orchestrator.engine.process import Permit
 from orchestrator.engine.turn import Turn
 from orchestrator.language.blocks import CommandStep
-from orchestrator.language.limits import Concurrency, Limit, Rate, limiter_of
+from orchestrator.language.limits import Limit, Rate, limiter_of
 
 SAGA_ADDRESS = "#saga"
 """Where the whole process has its permits. No step is called so."""
@@ -69,6 +69,13 @@ def wanted_at(turn: Turn, address: str) -> tuple[Wanted, ...]:
     return tuple(sorted((Wanted(*limiter_of(one, default), one) for one in limits), key=lambda w: (w.kind, w.name)))
 
 
+def wanted_now(turn: Turn, address: str, permit: Permit) -> Wanted | None:
+    """What the address waits for; None: its definition has other limits by now (it was mended, or migrated)."""
+    wanted = wanted_at(turn, address)
+    found = wanted[permit.stage] if permit.stage < len(wanted) else None
+    return found if found is not None and found.limiter == permit.limiter else None
+
+
 def lease_ms(turn: Turn, address: str) -> int:
     node = None if address == SAGA_ADDRESS else turn.plan.find(address)
     if node is None or not isinstance(node.block, CommandStep):
@@ -107,9 +114,8 @@ def address_of(request: str) -> str:
     return request.split("/")[1]
 
 
-def ask_again(turn: Turn, address: str, permit: Permit) -> None:
+def ask_again(turn: Turn, address: str, permit: Permit, wanted: Wanted) -> None:
     """The same request once more: the limiter knows it, or has lost or deferred it."""
-    wanted = wanted_at(turn, address)[permit.stage]
     turn.send(_request(turn, address, wanted, permit.request, again="again"))
     wait(turn, address, msgspec.structs.replace(permit, state="asked"), turn.now_ms + ASK_AGAIN_MS)
 
@@ -174,17 +180,12 @@ def release(turn: Turn, address: str) -> None:
     if permit is None:
         return
     open_requests = permit.held
-    if permit.state in ("asked", "deferred") and isinstance(_limit(turn, address, permit), Concurrency | None):
+    if permit.state in ("asked", "deferred") and permit.limiter.startswith(limiter_id("concurrency", "")):
         open_requests = (*open_requests, (permit.limiter, permit.request))
     for limiter, request in open_requests:
         give_back(turn, limiter, request)
     turn.permits = {other: kept for other, kept in turn.permits.items() if other != address}
     turn.clear_timer(f"{address}/{PERMIT_TIMER}")
-
-
-def _limit(turn: Turn, address: str, permit: Permit) -> Limit | None:
-    known = {wanted.limiter: wanted.limit for wanted in wanted_at(turn, address)}
-    return known.get(permit.limiter)
 
 
 def give_back(turn: Turn, limiter: str, request: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_a_grant_that_crosses_its_withdrawal_is_given_back() -> None:
     told.refuses("a").ends("compensated")
     told._take(told._log.again(grant))
     assert told.last.decision.result == "applied"
-    assert permits(told)[-1] == "a gives back"
+    assert permits(told) == ["a asks", "a gives back", "a gives back"]
 
 
 def test_a_grant_that_comes_twice_is_ignored() -> None:
@@ -179,14 +180,16 @@ def test_concurrency_comes_before_rate() -> None:
     told.passes(HOUR).sends("a").succeeds("a").ends("completed")
 
 
-def test_a_place_that_is_held_while_a_rate_is_waited_for_is_renewed() -> None:
-    limits = (Rate(1, per=timedelta(hours=5)), Concurrency(1))
-    told = story(step("a", limit=limits, patience=MINUTE)).others_hold("a").others_release("a").starts(BEGUN)
-    told.passes(timedelta(hours=5)).sends("a")
+@pytest.mark.parametrize("period", [timedelta(minutes=4), timedelta(minutes=19), timedelta(hours=5)])
+def test_a_place_that_is_held_while_a_rate_is_waited_for_is_renewed(period: timedelta) -> None:
+    limits = (Rate(1, per=period), Concurrency(1))
+    patience = timedelta(minutes=15)
+    told = story(step("a", limit=limits, patience=patience)).others_hold("a").others_release("a").starts(BEGUN)
+    told.passes(period).sends("a")
     (limiter,) = (one for one in told.limiters.states.values() if ":concurrency:" in one.id)
     assert limiter.limiter is not None
     (until_ms,) = limiter.limiter.leases.values()
-    assert until_ms >= told.now_ms + 60_000, "the lease lasts for the patience"
+    assert until_ms >= told.now_ms + 15 * 60_000, "the lease lasts for the patience"
 
 
 def test_a_request_without_an_answer_is_repeated() -> None:
@@ -223,6 +226,17 @@ def test_a_late_success_of_an_earlier_try_settles_a_step_that_waits_for_its_next
     told.fails("a").others_hold("a").passes(MINUTE).is_limited("a")
     told.succeeds("a").ends("completed")
     assert permits(told) == ["a asks", "a gives back", "a asks", "a gives back"]
+
+
+@pytest.mark.parametrize("limit", [None, Concurrency(1, name="other"), Rate(5)])
+@pytest.mark.parametrize("was", [Concurrency(1), Rate(1, per="hour"), (Concurrency(1), Rate(1, per="hour"))])
+def test_who_waits_by_a_definition_that_was_changed_asks_for_the_new_limits(was: Any, limit: Any) -> None:
+    told = story(step("a", limit=was)).others_hold("a").starts(BEGUN).is_limited("a")
+    told.deploys(lab_saga(step("a", limit=limit)))
+    told.waits_until("a/permit").sends("a").succeeds("a").ends("completed")
+    held = [one.limiter for one in told.limiters.states.values() if one.limiter is not None]
+    mine = [name for state in held for piece in (state.leases, *state.waiting) for name in piece if "lab:j1/" in name]
+    assert mine == []
 
 
 # The whole process.
@@ -269,6 +283,14 @@ def test_a_process_that_is_called_off_before_it_began_does_nothing(call_off: str
     told.ends("cancelled")
     told.others_release("#saga")
     assert permits(told).count("#saga gives back") == 1
+
+
+def test_a_grant_that_comes_while_the_cancelled_block_runs_begins_nothing() -> None:
+    told = Story(limited(Concurrency(1), cancelled=step("apologise"))).others_hold("#saga").starts(BEGUN)
+    told.cancels().sends("apologise")
+    told.others_release("#saga").goes_on()
+    told.succeeds("apologise").ends("cancelled")
+    assert told.process.steps["a"].tries == () and permits(told)[-1] == "#saga gives back"
 
 
 def test_a_process_that_undoes_keeps_its_place_until_it_has_ended() -> None:
