@@ -15,9 +15,8 @@ from orchestrator.language import Saga, command, sequence
 from orchestrator.sagas.order_fulfilment import charge, reserve
 
 COMMANDS = (
-    "list", "show", "retry", "skip", "compensate", "recover", "publish", "verify", "draw", "try", "versions", "versions drop",
-    "topics apply", "dead-letters list",
-    "dead-letters show",
+    "list", "show", "retry", "skip", "compensate", "recover", "publish", "verify", "draw", "try", "versions",
+    "versions drop", "topics apply", "dead-letters list", "dead-letters show",
 )  # fmt: skip
 
 
