@@ -34,8 +34,9 @@ from orchestrator.engine.book import SagaBook
 from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.clock import Clock
 from orchestrator.runtime.clock_ownership import ClockOwnership
-from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
+from orchestrator.runtime.engine_loop import EngineLoop, EngineSettings
 from orchestrator.runtime.group_start_kafka import commit_start
+from orchestrator.runtime.groups import ENGINE_GROUP
 from orchestrator.runtime.log import LogUnavailable
 from orchestrator.runtime.log_kafka import KafkaLog
 from orchestrator.runtime.mending import Mending

@@ -40,8 +40,8 @@ def recover(
 ) -> None:
     """Repair shards that refuse to work since Redis, the inbox or the group's offsets are not what they were.
 
-    Says first why each refuses, what the repair keeps and what it loses. The engine that owns a shard carries the repair
-    out within half a minute; without one, at the next start.
+    Says first why each refuses, what the repair keeps and what it loses. The engine that owns a shard carries it out
+    within half a minute; without one, at the next start.
 
     \b
     Examples:

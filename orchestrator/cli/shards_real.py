@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from contracts.topics import INBOX, SHARDS
 from operations.endpoints import Endpoints
 from orchestrator.engine.book import SagaBook
-from orchestrator.runtime.engine_loop import ENGINE_GROUP
 from orchestrator.runtime.group_offsets_kafka import group_offsets
+from orchestrator.runtime.groups import ENGINE_GROUP
 from orchestrator.runtime.inspection import Inspection, refusals_of
 from orchestrator.runtime.log import Log
 from orchestrator.runtime.log_kafka import KafkaLog

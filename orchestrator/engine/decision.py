@@ -74,8 +74,8 @@ class LimiterMeasure:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`process` None: nothing is kept. `history`: one encoded entry (see orchestrator.engine.history). `forget`: what the
-    process was, its history included, is dropped first (see orchestrator.engine.expiry)."""
+    """`process` None: nothing is kept. `history`: one encoded entry (see orchestrator.engine.history). `forget`: what
+    the process was, its history included, is dropped first (see orchestrator.engine.expiry)."""
 
     process: Process | None
     result: Result

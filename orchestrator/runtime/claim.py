@@ -140,8 +140,8 @@ def _with_state(facts: Facts, stored: ShardPosition) -> Verdict:
             facts,
             "older-engine",
             f"the states were folded by engine semantics {stored.semantics} up to {stored.next}, effects are published"
-            f" up to {facts.committed}, and this build has semantics {facts.semantics}: what lies between would be decided"
-            " otherwise; run the older build until it has stopped by itself",
+            f" up to {facts.committed}, and this build has semantics {facts.semantics}: what lies between would be"
+            " decided otherwise; run the older build until it has stopped by itself",
         )
     verify = stored.record_id if stored.record_id and stored.next > facts.log_start else None
     return Claim(stored.next, stored.next, max(stored.next, facts.committed or 0), verify)

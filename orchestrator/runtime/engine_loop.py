@@ -14,6 +14,7 @@ import structlog
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX
 from orchestrator.runtime.backoff import Backoff
+from orchestrator.runtime.groups import ENGINE_GROUP
 from orchestrator.runtime.log import (
     Appender,
     AppendFailed,
@@ -34,7 +35,6 @@ from orchestrator.runtime.write_behind import WriteBehind
 
 log = structlog.get_logger(__name__)
 
-ENGINE_GROUP = "counterpoint.engine"
 REVIEW_S = 30.0
 """How often refused shards are looked at again."""
 LAG_S = 1.0

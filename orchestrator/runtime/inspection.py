@@ -1,4 +1,4 @@
-"""Finds the shards that would refuse to work, and what a person must know of each. Reads only; the engine need not run."""
+"""Finds the shards that would refuse to work, and what a person must know of each. Reads only; no engine need run."""
 
 from __future__ import annotations
 

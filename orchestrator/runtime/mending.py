@@ -1,5 +1,5 @@
-"""What a claim does to a shard before it can be worked on: restores it, brings it to this engine's semantics, or carries
-out what a person has ordered. Ownership decides when; here is how.
+"""What a claim does to a shard before it can be worked on: restores it, brings it to this engine's semantics, or
+carries out what a person has ordered. Ownership decides when; here is how.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a person can order for a shard that refuses to work, as values (docs/decisions/0047-recover.md).
 
-`counterpoint recover` works an order out and leaves it in the store; the engine that owns the shard carries it out at its
-next claim, if it still meets the damage that the order is about. So nobody but the owner ever changes a shard.
+`counterpoint recover` works an order out and leaves it in the store; the engine that owns the shard carries it out at
+its next claim, if it still meets the damage that the order is about. So nobody but the owner ever changes a shard.
 """
 
 from __future__ import annotations
@@ -176,15 +176,15 @@ def _another_log(maker: _Maker) -> Plan:
         maker.order("adopt", start, start, damage.agreed_id),
         f"keep what Redis has, and go on at {start}, up to where the inbox is the log that it was folded from",
         "every process, as it was",
-        f"nothing of the states; up to {gone} inputs that they have had are not in the inbox any more, and what else was"
-        " appended there and not folded is gone. Records that come a second time are known, and ignored",
+        f"nothing of the states; up to {gone} inputs that they have had are not in the inbox any more, and what else"
+        " was appended there and not folded is gone. Records that come a second time are known, and ignored",
     )
 
 
 def _again(offset: int) -> str:
     return (
-        f"how far effects were published is not known: those of inputs from {offset} on are published again under the same ids,"
-        " which participants drop (within their 24 hours)"
+        f"how far effects were published is not known: those of inputs from {offset} on are published again under"
+        " the same ids, which participants drop (within their 24 hours)"
     )
 
 

@@ -1,8 +1,8 @@
-"""The port to what the store knows of snapshots: which processes no snapshot covers, and a shard that is being restored.
+"""The port to what the store knows of snapshots: which processes no snapshot covers, and how a shard is restored.
 Adapters: in `store_memory` and `store_redis`; the conformance suite of the store.
 
-A process is *uncovered* from the offset of its first input on that its last snapshot does not have in it. The checkpoint
-notes it; `cover` takes it back. So the lowest such offset of a shard is where a replay must start: its *cut*.
+A process is *uncovered* from the offset of its first input on that its last snapshot does not have in it. The
+checkpoint notes it; `cover` takes it back. So a replay may start at the lowest such offset of a shard: its *cut*.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class SnapshotStore(Protocol):
 
     async def cover(self, shard: int, covers: Sequence[Cover]) -> None:
         """Note snapshots that are acknowledged by the log. A process that has changed since stays uncovered, from its
-        snapshot on; so does one of which a later snapshot is known, since this one has replaced that. Does nothing for a
-        shard without a position."""
+        snapshot on; so does one of which a later snapshot is known, since this one has replaced that. Does nothing for
+        a shard without a position."""
 
     async def gone(self, shard: int, below: int, limit: int) -> Sequence[str]:
         """Processes that are no more, and have been none since an offset under `below`."""
@@ -133,7 +133,7 @@ class SnapshotStore(Protocol):
         """The topic does not have them any more."""
 
     async def enroll(self, shard: int, cursor: int) -> int:
-        """Make a page of the shard's processes uncovered from their beginning on. 0 begins, and says that it is done."""
+        """Make a page of the shard's processes uncovered from their beginning on. 0 begins, and says that all are."""
 
     async def ahead(self, shard: int, position: int) -> Mapping[str, int]:
         """Processes that were restored from snapshots above `position`, and the offsets from which on they want

@@ -1,4 +1,4 @@
-"""What is in `orchestrator.snapshots`: the records of a process and the cut of a shard, as values (docs/decisions/0045).
+"""What is in `orchestrator.snapshots`: records of processes and the cut of a shard, as values (docs/decisions/0045).
 
 Keys of a partition, which is a shard:
 
@@ -78,8 +78,8 @@ def take_history(
 def take_state(
     shard: int, process_id: str, saga: str, blob: bytes | None, before: Mark | None, mark: Mark, semantics: int
 ) -> tuple[list[OutgoingRecord], Mark]:
-    """The records that complete a snapshot, after those of its history, and what to note of it. `before`: what the topic
-    has of the process so far, and what is erased where this snapshot does not name it."""
+    """The records that complete a snapshot, after those of its history, and what to note of it. `before`: what the
+    topic has of the process so far, and what is erased where this snapshot does not name it."""
     pieces = list(_slices(blob)) if blob is not None and len(blob) > RECORD_BYTES_MAX else []
     records = [
         _record(shard, f"{process_id}{PIECE_INFIX}{mark.next}/{number}", piece) for number, piece in enumerate(pieces)

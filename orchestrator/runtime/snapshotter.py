@@ -1,8 +1,8 @@
 """Takes the snapshots of an engine's shards in the background, and moves their cuts (docs/decisions/0045-snapshots.md).
 
 Every shard goes round: a sample of its stored position is taken; when that is ten minutes old, every process that is
-uncovered from below it on is snapshotted, a page at a time and at a bounded pace; then the sample is the cut. The states
-come from the store, so their effects are acknowledged already, and the shard itself is never held up.
+uncovered from below it on is snapshotted, a page at a time and at a bounded pace; then the sample is the cut. The
+states come from the store, so their effects are acknowledged already, and the shard itself is never held up.
 """
 
 from __future__ import annotations

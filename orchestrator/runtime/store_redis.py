@@ -97,7 +97,8 @@ def open_client(url: str, options: Mapping[str, Any]) -> Redis:
 
 
 class RedisStore(RedisSnapshots):
-    """Implements ShardStore, TimerStore, ProcessStore and SnapshotStore. `cluster`: the URL names a node of a Redis Cluster."""
+    """Implements ShardStore, TimerStore, ProcessStore and SnapshotStore. `cluster`: the URL names one of its
+    nodes."""
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
         options: dict[str, Any] = {

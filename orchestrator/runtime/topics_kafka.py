@@ -187,7 +187,7 @@ def topic_problems(spec: TopicSpec, partitions: int, settings: Mapping[str, str]
     if spec.retention_max_ms is not None and kept is not None and not 0 <= int(kept) <= spec.retention_max_ms:
         yield (
             f"topic {spec.name} has retention.ms={kept}, but that a process was there is remembered for"
-            f" {spec.retention_max_ms} ms only: a record that old could start it again; set retention.ms to at most that"
+            f" {spec.retention_max_ms} ms only: an older record could start it again; set retention.ms to at most that"
         )
 
 

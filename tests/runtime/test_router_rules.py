@@ -78,7 +78,7 @@ def test_a_start_goes_to_the_process_of_its_key_with_the_saga_and_version_to_sta
     assert sent.value == came.value and sent.headers[: len(came.headers)] == came.headers
     assert dict(sent.headers[len(came.headers) :]) == {
         "cp_topic": b"orders.events", "cp_partition": b"3", "cp_offset": b"7",
-        "cp_saga": b"order-fulfilment", "cp_version": b"1",
+        "cp_saga": b"order-fulfilment", "cp_version": b"1", "cp_at": b"1000",
     }  # fmt: skip
     item = read_input(IncomingRecord(INBOX, 0, 0, 0, sent.key, sent.value, sent.headers))
     assert (item.process_id, item.saga, item.version) == (P, "order-fulfilment", 1)

@@ -71,7 +71,7 @@ class Program:
 
         self.loop = EngineLoop(
             log, self.store, rules, metrics.engine, self.readiness, EngineSettings(instance), new_id=new_id,
-            on_append=lambda at_ms: self.snapshotter.observe(at_ms),
+            on_append=self.observe,
         )  # fmt: skip
         self.snapshotter = Snapshotter(
             log, self.store, self.loop.ownership, rules, metrics.snapshots, self.readiness, time.monotonic, new_id,
@@ -79,6 +79,9 @@ class Program:
         )  # fmt: skip
         restorer = Restorer(log, self.store, rules, metrics.snapshots, new_id)
         self.loop.ownership.mend_with(Mending(self.store, restorer, self.snapshotter, rules.semantics, new_id))
+
+    def observe(self, at_ms: int) -> None:
+        self.snapshotter.observe(at_ms)
 
     def count(self, name: str) -> float:
         return self.metrics.registry.get_sample_value(name) or 0.0
@@ -109,7 +112,7 @@ async def append(endpoints: Endpoints, ids: list[str], steps: range) -> None:
 
 async def until(condition: object, program: Program) -> None:
     async with asyncio.timeout(LIMIT_S):
-        while not await condition():  # type: ignore[operator]
+        while not await condition():  # type: ignore[operator]  # noqa: ASYNC110 - what is awaited is outside
             await asyncio.sleep(0.05)
 
 

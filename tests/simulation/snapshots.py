@@ -1,5 +1,6 @@
-"""The same worlds with snapshots: every orchestrator takes them every few seconds, and the store is lost and goes back in
-time much more often. Whatever is restored must be what the log gives, byte for byte (the oracle sees every checkpoint).
+"""The same worlds with snapshots: every orchestrator takes them every few seconds, and the store is lost and goes
+back in time much more often. Whatever is restored must be what the log gives, byte for byte (the oracle sees every
+checkpoint).
 
     python -m tests.simulation.snapshots FIRST COUNT
 """

@@ -117,7 +117,8 @@ def _over_the_line(name: str) -> Callable[..., Any]:
 
 for _name in (
     "cut_states", "set_cut_state", "uncovered", "oldest_uncovered", "marks", "cover", "gone", "forget_gone", "enroll",
-    "ahead", "begin_restore", "restore_history", "restore", "finish_restore", "adopt", "orders", "set_orders", "history",
+    "ahead", "begin_restore", "restore_history", "restore", "finish_restore", "adopt", "orders", "set_orders",
+    "history",
 ):  # fmt: skip
     setattr(StoreLine, _name, _over_the_line(_name))
 
