@@ -25,6 +25,7 @@ from benchmarks.flow import STEPS_PER_ORDER, FlowResult, run_orders
 from benchmarks.processor_time import snapshot, used_between
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
+from operations.collector import settle_collector
 
 SECONDS_MAX = 900.0
 WARM_UP_ORDERS = 300
@@ -45,6 +46,7 @@ def main(
     ),
 ) -> None:
     """Measure the order flow end to end, and the raw figure beside it."""
+    settle_collector()
     orders = max(100, orders // QUICK_SHARE) if quick else orders
     raw_seconds = _measure_raw(data, orders)
     flow, latency, seconds_used = _measure_flow(data, orders, profile)
