@@ -59,7 +59,7 @@ def java_options(heap_mb: int) -> list[str]:
         "-Xms128m",
         f"-Xmx{heap_mb}m",
         # One thread collects, and the quick compiler alone compiles: half the processor time of the defaults for the
-        # first 100,000 records, no more after a million (docs/decisions/0028-kafka-on-two-cores.md).
+        # first half million records (docs/decisions/0028-kafka-on-two-cores.md).
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
