@@ -31,6 +31,7 @@ from benchmarks.processor_time import snapshot, used_between
 from benchmarks.screen import print_report
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
+from operations.collector import settle_collector
 
 SECONDS_MAX = 1800.0
 WARM_UP_ORDERS = 1_000
@@ -54,6 +55,7 @@ def main(
     ),
 ) -> None:
     """Measure the order flow end to end, beside the raw figure and the peers."""
+    settle_collector()
     orders = max(100, orders // QUICK_SHARE) if quick else orders
     report: dict[str, Any] = {"orders": orders, "machine": _machine()}
     report["raw"] = _measure_raw(data, orders)

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from benchmarks.peers.flow import is_declined
 from contracts import topics
 from contracts.ids import partition_of
+from operations.collector import settle_collector
 
 RELAY_RECORDS_MAX = 5_000
 """Records of one batch of a relay."""
@@ -134,6 +135,7 @@ def partitions_of(names: Iterable[str]) -> list[TopicPartition]:
 
 def run_relay(kafka: str, which: str, seconds_max: float) -> None:
     """One relay, until it is ended (or `seconds_max` have passed). Target of a child process."""
+    settle_collector()
     relay = ORCHESTRATOR if which == "orchestrator" else SERVICES
 
     async def bounded() -> None:

@@ -2,7 +2,7 @@
 
 Reference counts free nearly everything here; cycles come from exceptions and tasks alone. With Python's own thresholds
 (a collection every 700 objects) the collector walks through each batch of records dozens of times while it is worked
-on: measured, a fifth to a third of a loaded program's processor time (docs/decisions/0027-what-made-it-faster.md).
+on: measured, a fifth to a third of a loaded program's processor time (docs/decisions/0004-garbage-collection.md).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ yet done.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from contracts.record import IncomingRecord, OutgoingRecord
@@ -47,8 +46,7 @@ class PositionLost(RuntimeError):
         self.places = places
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """Where a record is. `offset` and `timestamp_ms` are None if the broker recognised a repeat it no longer
     remembers."""
 

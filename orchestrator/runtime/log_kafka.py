@@ -116,21 +116,21 @@ class KafkaAppender:
 
     async def _batches(self, producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> list[_Batch]:
         batches: list[_Batch] = []
-        last: dict[Place, _Batch] = {}
+        last: dict[tuple[str, int], _Batch] = {}
         for index, record in enumerate(records):
-            place = await self._place(producer, record, index)
-            batch = last.get(place)
+            topic, partition = record.topic, record.partition
+            if partition is None:
+                partition = await self._partition(producer, record, index)
+            batch = last.get((topic, partition))
             if batch is None or not _fits(batch.builder, record):
-                batch = last[place] = _Batch(place, producer.create_batch())
+                batch = last[(topic, partition)] = _Batch(Place(topic, partition), producer.create_batch())
                 batches.append(batch)
                 if not _fits(batch.builder, record):
                     raise AppendRefused(index, f"the record has {len(record.value)} bytes")
             batch.indexes.append(index)
         return batches
 
-    async def _place(self, producer: AIOKafkaProducer, record: OutgoingRecord, index: int) -> Place:
-        if record.partition is not None:
-            return Place(record.topic, record.partition)
+    async def _partition(self, producer: AIOKafkaProducer, record: OutgoingRecord, index: int) -> int:
         count = self._partitions.get(record.topic)
         if count is None:
             try:
@@ -140,8 +140,8 @@ class KafkaAppender:
             self._partitions[record.topic] = count
         if record.key is None:
             self._keyless += 1
-            return Place(record.topic, self._keyless % count)
-        return Place(record.topic, _partition(record.key, count))
+            return self._keyless % count
+        return _partition(record.key, count)
 
     async def _send(self, producer: AIOKafkaProducer, batches: list[_Batch], records: int) -> list[Ack]:
         by_place: dict[Place, list[_Batch]] = defaultdict(list)
@@ -166,8 +166,9 @@ class KafkaAppender:
                 continue
             known = result.offset >= 0
             at_ms = result.timestamp if result.timestamp is not None and result.timestamp >= 0 else None
+            place, offset = batch.place, result.offset
             for position, index in enumerate(batch.indexes):
-                acks[index] = Ack(batch.place, result.offset + position if known else None, at_ms)
+                acks[index] = Ack(place, offset + position if known else None, at_ms)
         if failed:
             raise failed[0]
         return [ack for ack in acks if ack is not None]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event, to_binary_event
 from cloudevents.core.v1.event import CloudEvent
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.envelope import (
@@ -195,6 +195,7 @@ def _read(read: Callable[[Headers], Envelope], headers: Headers) -> object:
 
 
 @settings(max_examples=500)
+@example([*REQUIRED, ("content-type", b"application/json")], [("ce_time", None)], False)  # type: ignore[list-item]
 @given(
     st.permutations((*REQUIRED, ("content-type", b"application/json"))),
     st.lists(st.tuples(SPELLINGS, VALUES), max_size=6),

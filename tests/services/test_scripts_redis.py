@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 
 from services.inventory.store_redis import open_client
 from services.sdk.inbox_redis import open_redis
@@ -19,12 +21,24 @@ COUNT = Script.of("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 BROKEN = Script.of("return redis.call('INCRBY', KEYS[1], 'x')")
 
 
+async def _loaded(client: Redis) -> None:
+    """This Redis takes connections before it has read its file."""
+    while True:
+        try:
+            await cast("Awaitable[bool]", client.ping())
+            return
+        except BusyLoadingError:
+            await asyncio.sleep(0.01)
+
+
 async def test_every_call_has_its_reply_whatever_became_of_its_neighbours(redis_client: Redis) -> None:
     line = ScriptLine(redis_client)
     calls = [line.call(BROKEN if n % 5 == 0 else COUNT, (f"n{n}",), (n,)) for n in range(3 * CALLS_MAX)]
     replies = await asyncio.gather(*calls, return_exceptions=True)
     assert [reply for n, reply in enumerate(replies) if n % 5] == [n for n in range(3 * CALLS_MAX) if n % 5]
     assert all(isinstance(reply, ResponseError) for reply in replies[::5])
+    with pytest.raises(ResponseError):
+        await line.call(BROKEN, ("n",), ())
 
 
 async def test_scripts_that_redis_forgot_are_taught_again_and_run_once(redis_client: Redis) -> None:
@@ -65,10 +79,13 @@ async def test_a_lost_connection_is_every_waiting_calls_failure_and_the_next_cal
         client = open_redis(url_in(folder))
         line = ScriptLine(client)
         with running_redis(folder):
+            await _loaded(client)
             assert await line.call(COUNT, ("n",), (1,)) == 1
-        failed = await asyncio.gather(*(line.call(COUNT, ("n",), (1,)) for _ in range(3)), return_exceptions=True)
-        assert all(isinstance(one, RedisConnectionError) for one in failed)
+        failed = [asyncio.create_task(line.call(COUNT, ("n",), (1,))) for _ in range(3)]
+        await asyncio.wait(failed)
+        assert all(isinstance(one.exception(), RedisConnectionError) for one in failed)
         with running_redis(folder):
+            await _loaded(client)
             assert await line.call(COUNT, ("n",), (1,)) == 2
         await client.aclose()
 
