@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -25,6 +26,7 @@ from orchestrator.testkit.lab import Begun, lab_saga, step
 REDIS_OVERHEAD = 500
 """Bytes of Redis' own for a process with one timer (benchmarks/waiting.py): keys, list, timers, index, tables."""
 BYTES_WANTED = 2_048
+WORDS_DIGEST = "41cce6786499397477f9eb5d492468c3"
 GOLDEN = "AYMqHxQUWpIEFutWWYZKtQA="
 """`b"running" * 20 + b'{"process_id":"lab:j1"}'`, packed by the first build that did."""
 
@@ -48,6 +50,7 @@ def test_what_older_builds_stored_is_read_as_it_is() -> None:
 
 
 def test_the_words_are_the_same_for_ever() -> None:
+    assert hashlib.sha256(packing.WORDS_1).hexdigest()[:32] == WORDS_DIGEST
     assert unpack(base64.b64decode(GOLDEN)) == b"running" * 20 + b'{"process_id":"lab:j1"}'
     assert len(base64.b64decode(GOLDEN)) < 60
 
