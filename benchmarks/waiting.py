@@ -36,7 +36,8 @@ from contracts.topics import (
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
 from orchestrator.runtime.clock import Clock
-from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
+from orchestrator.runtime.engine_loop import EngineLoop, EngineSettings
+from orchestrator.runtime.groups import ENGINE_GROUP
 from orchestrator.runtime.log_memory import MemoryLog
 from orchestrator.runtime.metrics import Metrics
 from orchestrator.runtime.readiness import Readiness

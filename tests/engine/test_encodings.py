@@ -29,7 +29,7 @@ SEEDS = 40
 NUMBERS = st.integers(-(2**63), 2**64 - 1)
 """What msgpack can say; nobody's offsets and times are larger."""
 ALWAYS_WRITTEN: dict[type[Struct], set[str]] = {
-    Process: {"id", "saga", "version", "start", "phase", "started_at_ms", "updated_at_ms"},
+    Process: {"id", "saga", "version", "phase", "started_at_ms", "updated_at_ms"},
     UndoJob: {"numbers", "covers", "status"},
     Early: {"type", "data"},
     HistoryEntry: {"offset", "at_ms", "id", "source", "type", "data", "result", "phase", "revision"},
