@@ -18,6 +18,7 @@ from contracts.process import (
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
+from orchestrator.engine.process import Process
 from orchestrator.language.waiting import Signal
 
 FIRST_MS = 1_767_258_000_000
@@ -92,6 +93,12 @@ class Inbox:
         """What else a person decides."""
         envelope = Envelope(id=f"control-{self._next}", source="/counterpoint/operator", type=message.type)
         return self._append(envelope, message.to_json())
+
+    def migration(self, process: Process, to_version: int, **seen: int) -> Input:
+        """A person moves the process to a newer version. `seen`: `revision` and `from_version`, if not as it is."""
+        known = {"from_version": process.version, "revision": process.revision, **seen}
+        asked = {"process_id": process.id, "to_version": to_version, "operator": "ann", **known}
+        return self.control(MigrationRequested.model_validate(asked))
 
     def foreign(self, envelope: Envelope, data: bytes) -> Input:
         """Anything else that the router may have put there."""

@@ -16,16 +16,22 @@ from typing import Any, Literal, TypeVar
 from contracts.envelope import Envelope
 from contracts.ids import command_id, process_id
 from contracts.message import Command, Event, Message
-from contracts.process import ApprovalGiven, CancelRequested, MigrationRequested, OperatorAction
+from contracts.process import ApprovalGiven, CancelRequested, OperatorAction
 from contracts.technical import CommandFailed
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decision import Reason
-from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
 from orchestrator.language.waiting import Signal
 from orchestrator.testkit.answers import answer_like, failure
+from orchestrator.testkit.expectation import (
+    Unexpected,
+    expect_announced,
+    expect_kept,
+    expect_said,
+    expect_stuck,
+)
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.inbox import Inbox
 from orchestrator.testkit.reading import Sent, SentKind
@@ -33,10 +39,6 @@ from orchestrator.testkit.reading import Sent, SentKind
 M = TypeVar("M", bound=Message)
 FIRINGS_MAX = 10_000
 """Timers that one `passes` or `silent` fires at most; more is a loop."""
-
-
-class Unexpected(AssertionError):
-    """The process has done something else than the story tells."""
 
 
 class Story:
@@ -212,28 +214,17 @@ class Story:
         self._plan = self._folded.plan = self.book.plan(self.saga.name, self.saga.version)
         return self
 
-    def migrates(self, newer: Saga, *, revision: int | None = None, from_version: int | None = None) -> Story:
-        """From here on, a build runs that has `newer` beside; a person moves the process to it."""
-        self._all_told()
+    def migrates(self, newer: Saga, **seen: int) -> Story:
+        """From here on, a build runs that has `newer` beside; a person moves the process to it, seeing it as it is (or
+        `revision=` and `from_version=`)."""
         self.book = self._folded.book = SagaBook([*(plan.saga for plan in self.book.plans()), newer])
-        asked = MigrationRequested(
-            process_id=self.process.id,
-            from_version=self.process.version if from_version is None else from_version,
-            to_version=newer.version,
-            revision=self.process.revision if revision is None else revision,
-            operator="ann",
-        )
-        self._feed(self._log.control(asked))
+        self._feed(self._log.migration(self.process, newer.version, **seen))
         self._plan = self._folded.plan
         return self
 
     def because(self, *words: str) -> Story:
         """The history of the last input says all of this, for people."""
-        assert self.last.decision.history is not None
-        notes = " ".join(decode_entry(self.last.decision.history).notes)
-        missing = [word for word in words if word not in notes]
-        if missing:
-            raise Unexpected(f"the history does not say {missing}, but {notes!r}")
+        expect_said(self.last, words)
         return self
 
     def timer_fires(self, timer_id: str) -> Story:
@@ -288,18 +279,12 @@ class Story:
 
     def announces(self, *phases: str) -> Story:
         """Exactly these lifecycle events were published by the last input: `started`, `stuck`, ..."""
-        found = tuple(sent.step for sent in self.last.sent if sent.kind == "lifecycle")
-        if found != phases:
-            raise Unexpected(f"announced were {found}, not {phases}")
+        expect_announced(self.last, phases)
         return self
 
     def is_stuck(self, *addresses: str, reason: str | None = None) -> Story:
         """A person must decide, at exactly these steps (`<step>/undo`: its undo). `reason` is part of the first's."""
-        stuck = self.process.stuck
-        if set(stuck) != set(addresses):
-            raise Unexpected(f"it is stuck at {dict(stuck)}, not at {addresses}")
-        if reason is not None and reason not in stuck[addresses[0]]:
-            raise Unexpected(f"it is stuck because {stuck[addresses[0]]!r}, not {reason!r}")
+        expect_stuck(self.process, addresses, reason)
         return self
 
     def ignored(self, reason: Reason) -> Story:
@@ -312,9 +297,7 @@ class Story:
 
     def keeps(self, *types: str) -> Story:
         """The last input was kept for later; these types are kept now, in order (a signal: `signal/<name>`)."""
-        found = tuple(early.type for early in self.process.early)
-        if self.last.decision.result != "buffered" or found != types:
-            raise Unexpected(f"the last input was {self.last.decision.result}; kept are {found}, not {types}")
+        expect_kept(self.last, self.process, types)
         return self
 
     def gives_up(self, count: int) -> Story:
