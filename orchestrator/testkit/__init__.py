@@ -12,6 +12,7 @@ sagas against random participants and operators, judged by what has really happe
 
 from orchestrator.testkit.invariants import Broken
 from orchestrator.testkit.reading import Sent
-from orchestrator.testkit.story import Story, Unexpected
+from orchestrator.testkit.expectation import Unexpected
+from orchestrator.testkit.story import Story
 
 __all__ = ["Broken", "Sent", "Story", "Unexpected"]
