@@ -10,9 +10,9 @@
 sagas against random participants and operators, judged by what has really happened in their world.
 """
 
+from orchestrator.testkit.expectation import Unexpected
 from orchestrator.testkit.invariants import Broken
 from orchestrator.testkit.reading import Sent
 from orchestrator.testkit.story import Story
-from orchestrator.testkit.unexpected import Unexpected
 
 __all__ = ["Broken", "Sent", "Story", "Unexpected"]

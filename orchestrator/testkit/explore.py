@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import Random
 
 from contracts.message import Event
-from contracts.process import ChildEnded, MigrationRequested, OperatorAction
+from contracts.process import ChildEnded, OperatorAction
 from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
@@ -228,14 +228,7 @@ class _Explorer:
         process, newer = self._fold.process, self._newer
         assert process is not None and newer is not None
         self._newer = None
-        asked = MigrationRequested(
-            process_id=process.id,
-            from_version=process.version,
-            to_version=newer.version,
-            revision=process.revision,
-            operator="ann",
-        )
-        fed = self._feed(self._inbox.control(asked))
+        fed = self._feed(self._inbox.migration(process, newer.version))
         if fed.decision.result == "applied":
             assert fed.after is not None
             self._judge.follows(self._fold.plan, fed.after)

@@ -8,6 +8,7 @@ from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
+from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process, decode_process, encode_process
@@ -25,6 +26,11 @@ class Fed:
     before: Process | None
     decision: Decision
     sent: tuple[Sent, ...]
+
+    @property
+    def notes(self) -> str:
+        """What the history says of it, for people."""
+        return "" if self.decision.history is None else " ".join(decode_entry(self.decision.history).notes)
 
     @property
     def after(self) -> Process | None:

@@ -20,6 +20,7 @@ from contracts.process import (
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER, Input, read_input
+from orchestrator.engine.process import Process
 from orchestrator.language.waiting import Signal
 
 FIRST_MS = 1_767_258_000_000
@@ -116,6 +117,12 @@ class Inbox:
         incoming = IncomingRecord(INBOX, 0, self._next, self.now_ms, record.key, record.value, record.headers)
         self._next += 1
         return read_input(incoming)
+
+    def migration(self, process: Process, to_version: int, **seen: int) -> Input:
+        """A person moves the process to a newer version. `seen`: `revision` and `from_version`, if not as it is."""
+        known = {"from_version": process.version, "revision": process.revision, **seen}
+        asked = {"process_id": process.id, "to_version": to_version, "operator": "ann", **known}
+        return self.control(MigrationRequested.model_validate(asked))
 
     def foreign(self, envelope: Envelope, data: bytes) -> Input:
         """Anything else that the router may have put there."""

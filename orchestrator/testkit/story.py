@@ -27,13 +27,18 @@ from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
 from orchestrator.language.waiting import Signal
 from orchestrator.testkit.answers import answer_like, failure
+from orchestrator.testkit.expectation import (
+    Unexpected,
+    expect_announced,
+    expect_kept,
+    expect_stuck,
+)
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.inbox import FIRST_MS, Inbox
 from orchestrator.testkit.reading import Sent, SentKind
 from orchestrator.testkit.story_children import TellsOfChildren
 from orchestrator.testkit.story_limits import LimitSentences
 from orchestrator.testkit.story_versions import TellsOfVersions
-from orchestrator.testkit.unexpected import Unexpected
 
 M = TypeVar("M", bound=Message)
 FIRINGS_MAX = 10_000
@@ -260,18 +265,12 @@ class Story(TellsOfChildren, LimitSentences, TellsOfVersions):
 
     def announces(self, *phases: str) -> Story:
         """Exactly these lifecycle events were published by the last input: `started`, `stuck`, ..."""
-        found = tuple(sent.step for sent in self.last.sent if sent.kind == "lifecycle")
-        if found != phases:
-            raise Unexpected(f"announced were {found}, not {phases}")
+        expect_announced(self.last, phases)
         return self
 
     def is_stuck(self, *addresses: str, reason: str | None = None) -> Story:
         """A person must decide, at exactly these steps (`<step>/undo`: its undo). `reason` is part of the first's."""
-        stuck = self.process.stuck
-        if set(stuck) != set(addresses):
-            raise Unexpected(f"it is stuck at {dict(stuck)}, not at {addresses}")
-        if reason is not None and reason not in stuck[addresses[0]]:
-            raise Unexpected(f"it is stuck because {stuck[addresses[0]]!r}, not {reason!r}")
+        expect_stuck(self.process, addresses, reason)
         return self
 
     def ignored(self, reason: Reason) -> Story:
@@ -284,9 +283,7 @@ class Story(TellsOfChildren, LimitSentences, TellsOfVersions):
 
     def keeps(self, *types: str) -> Story:
         """The last input was kept for later; these types are kept now, in order (a signal: `signal/<name>`)."""
-        found = tuple(early.type for early in self.process.early)
-        if self.last.decision.result != "buffered" or found != types:
-            raise Unexpected(f"the last input was {self.last.decision.result}; kept are {found}, not {types}")
+        expect_kept(self.last, self.process, types)
         return self
 
     def gives_up(self, count: int) -> Story:

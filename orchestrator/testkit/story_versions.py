@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
-from contracts.process import MigrationRequested
 from orchestrator.engine.book import SagaBook
-from orchestrator.engine.history import decode_entry
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
+from orchestrator.testkit.expectation import expect_said
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.inbox import Inbox
-from orchestrator.testkit.unexpected import Unexpected
 
 
 class TellsOfVersions:
@@ -30,28 +28,18 @@ class TellsOfVersions:
         self._plan = self._folded.plan = self.book.plan(self.saga.name, self.saga.version)
         return self
 
-    def migrates(self, newer: Saga, *, revision: int | None = None, from_version: int | None = None) -> Self:
-        """From here on, a build runs that has `newer` beside; a person moves the process to it."""
+    def migrates(self, newer: Saga, **seen: int) -> Self:
+        """From here on, a build runs that has `newer` beside; a person moves the process to it, seeing it as it is (or
+        `revision=` and `from_version=`)."""
         self._all_told()
         self.book = self._folded.book = SagaBook([*(plan.saga for plan in self.book.plans()), newer])
-        asked = MigrationRequested(
-            process_id=self.process.id,
-            from_version=self.process.version if from_version is None else from_version,
-            to_version=newer.version,
-            revision=self.process.revision if revision is None else revision,
-            operator="ann",
-        )
-        self._feed(self._log.control(asked))
+        self._feed(self._log.migration(self.process, newer.version, **seen))
         self._plan = self._folded.plan
         return self
 
     def because(self, *words: str) -> Self:
         """The history of the last input says all of this, for people."""
-        assert self.last.decision.history is not None
-        notes = " ".join(decode_entry(self.last.decision.history).notes)
-        missing = [word for word in words if word not in notes]
-        if missing:
-            raise Unexpected(f"the history does not say {missing}, but {notes!r}")
+        expect_said(self.last, words)
         return self
 
     # What the story itself gives.

@@ -1,5 +1,0 @@
-"""What a story raises."""
-
-
-class Unexpected(AssertionError):
-    """The process has done something else than the story tells."""
