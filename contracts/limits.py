@@ -24,7 +24,7 @@ class PermitRequested(Event, type="orchestrator.permit-requested.v1"):
     period_ms: int | None = Field(default=None, ge=1, strict=True)
     burst: int | None = Field(default=None, ge=1, strict=True)
     lease_ms: int | None = Field(default=None, ge=1, strict=True)
-    renewal: bool = False
+    renewal: bool = Field(default=False, strict=True)
 
 
 class PermitReleased(Event, type="orchestrator.permit-released.v1"):
