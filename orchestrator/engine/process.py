@@ -98,6 +98,8 @@ class StepState(Struct, frozen=True):
     """An operator asked for a retry of a silent try: if the answer is `effect=none`, a new try follows at once."""
     detail: str | None = None
     """What a blocked step's builder raised, or why the last try failed."""
+    escalated: bool = False
+    """Of an approval: the role of its escalation may decide as well."""
 
 
 _NODE_NAMES = {"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u", "told": "t"}
