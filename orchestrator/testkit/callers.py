@@ -34,7 +34,7 @@ class Callers:
     """Of the process `process_id`."""
 
     def __init__(self, plan: Plan, process_id: str, random: Random) -> None:
-        self._plan = plan
+        self.plan = plan
         self._process_id = process_id
         self._random = random
         self._said = 0
@@ -77,7 +77,7 @@ class Callers:
         return block
 
     def _node(self, path: str) -> Node:
-        node = self._plan.find(path)
+        node = self.plan.find(path)
         assert node is not None, f"{path} is no place of the saga"
         return node
 

@@ -79,6 +79,8 @@ class Fold:
 
     def _read(self, record: OutgoingRecord, decision: Decision) -> Sent:
         sent = read_sent(self.plan, self.process_id, record, again=False)
+        if sent.kind == "dead-letter":
+            return sent  # under the id of a stranger, who may say it again
         known = self.records.get(sent.id)
         if known is None:
             self.records[sent.id] = record

@@ -1,6 +1,7 @@
 """`python -m tests.simulation --seeds 2000`: runs seeds, shrinks what fails, prints its trace and how to replay it.
 
-Exit codes: 0 all seeds are clean (or the planted fault was found), 1 not.
+Exit codes: 0 all seeds are clean (or the planted fault was found), 1 not; with --coverage also 1 if something never
+happened.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 
+from tests.simulation.coverage import missing, table
 from tests.simulation.plants import PLANTS
 from tests.simulation.run import Outcome, run_scenario, run_seed
 from tests.simulation.scenario import scenario_of
@@ -43,7 +45,7 @@ def main(words: list[str]) -> int:
     for outcome in failed[:FAILURES_MAX]:
         _report(outcome.seed)
     _summarise(outcomes, seconds)
-    return 1 if failed else 0
+    return max(int(bool(failed)), _show_coverage(outcomes) if options.coverage else 0)
 
 
 def _options(words: list[str]) -> argparse.Namespace:
@@ -55,6 +57,7 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--verbose", action="store_true", help="with --seed: print the whole trace")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--report", action="store_true", help="with --plant: shrink and trace what it broke")
+    parser.add_argument("--coverage", action="store_true", help="say how often each fault has happened")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="plant this fault in the product first")
     return parser.parse_args(words)
 
@@ -110,6 +113,15 @@ def _summarise(outcomes: list[Outcome], seconds: float) -> None:
         f"{len(outcomes)} seeds in {seconds:.0f} s ({len(outcomes) / seconds:.1f} a second), {failed} failed;"
         f" {inputs} inputs, {hours:.0f} virtual hours, processes: {dict(sorted(phases.items()))}"
     )
+
+
+def _show_coverage(outcomes: list[Outcome]) -> int:
+    """1: something that was asked of the simulation has never happened."""
+    print("\n".join(table([outcome.seen for outcome in outcomes])))
+    never = missing(sum((outcome.seen for outcome in outcomes), Counter()))
+    if never:
+        print(f"never happened in these seeds: {'; '.join(never)}")
+    return int(bool(never))
 
 
 def run(program: Callable[[list[str]], int]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
+from orchestrator.engine import book
 from orchestrator.runtime import engine_loop, log_memory, ownership, router, shard, store_memory, write_behind
 from orchestrator.runtime.claim import Claim, Facts, Refusal, judge
 from orchestrator.runtime.log import AppendFailed, Place
@@ -166,6 +167,12 @@ def an_offset_commit_is_ahead_of_the_fold() -> None:
             await self._ownership.subscription.commit(ends)
 
     put(write_behind.WriteBehind, "_commit", commit)
+
+
+@plant
+def awaited_event_not_routed() -> None:
+    """The router knows what starts a process, and forgets what others wait for."""
+    put(book.SagaBook, "observes", lambda self, event_type: ())
 
 
 # The SDK.
