@@ -34,7 +34,7 @@ KINDS = (
 WHERE = (
     *("",) * 6,
     *("append", "append, acknowledged", "checkpoint", "checkpoint, answered", "commit", "commit, acknowledged"),
-    *("timers, answered", "load", "load, answered", "positions, answered", "poll"),
+    *("timers, found", "timers, found", "load", "load, answered", "positions, answered", "poll"),
     *("exchange", "exchange, answered", "provider", "provider, answered", "inbox take"),
 )
 """Between which two awaits: the crossing that a fault waits for."""

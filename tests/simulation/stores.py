@@ -107,7 +107,7 @@ class StoreLine:
 
     async def due_timers(self, shards: Collection[int], until_ms: int, limit: int) -> Sequence[DueTimer]:
         found = await (await self._ask("timers?")).due_timers(shards, until_ms, limit)
-        await self._program.cross("timers, answered")
+        await self._program.cross("timers, found" if found else "timers, answered")
         return found
 
 
