@@ -79,9 +79,11 @@ class Place:
         return replace(self, depth=self.depth - 1, **changes)
 
 
-def random_saga(random: Random, *, plain: bool = False) -> Saga:
-    """A valid saga: what `verify` demands of it holds. `plain`: only blocks in which all that is written happens."""
-    grower = _Grower(random, plain)
+def random_saga(random: Random, *, plain: bool = False, without: frozenset[str] = frozenset()) -> Saga:
+    """A valid saga: what `verify` demands of it holds. `plain`: only blocks in which all that is written happens.
+    `without`: names of kinds that the caller's world does not know (then the same chance makes the same saga as before
+    there were such kinds)."""
+    grower = _Grower(random, plain, without)
     place = Place(DEPTH_MAX, before_pivot=True)
     blocks = []
     for _ in range(random.randint(1, 2)):
@@ -192,8 +194,9 @@ class Kind:
 
 
 class _Grower:
-    def __init__(self, random: Random, plain: bool) -> None:
+    def __init__(self, random: Random, plain: bool, without: frozenset[str]) -> None:
         self._random = random
+        self._without = without
         self._made = 0
         self._steps_max = random.choice(STEPS_MAX)
         self._around = self._some(AROUND, plain)
@@ -201,7 +204,7 @@ class _Grower:
 
     def _some(self, kinds: tuple[Kind, ...], plain: bool) -> tuple[Kind, ...]:
         """Those of this saga: the plain ones, and some of the others (a saga of few kinds goes deeper into each)."""
-        others = [kind for kind in kinds if not kind.plain and not plain]
+        others = [kind for kind in kinds if not (kind.plain or plain or kind.name in self._without)]
         chosen = self._random.sample(others, self._random.randint(0, len(others)))
         return (*(kind for kind in kinds if kind.plain), *chosen)
 

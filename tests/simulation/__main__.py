@@ -28,7 +28,7 @@ FAILURES_MAX = 5
 
 def main(words: list[str]) -> int:
     options = _options(words)
-    if options.check_plants or options.find_plants or options.write_page:
+    if options.check_plants or options.find_plants is not None or options.write_page:
         return _prove(options)
     if options.plant:
         PLANTS[options.plant]()
@@ -65,7 +65,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--check-plants", action="store_true", help="prove each planted fault with its seed of the table"
     )
-    parser.add_argument("--find-plants", action="store_true", help="find those seeds anew among --seeds from --start")
+    parser.add_argument(
+        "--find-plants", nargs="*", metavar="NAME", choices=[*PLANTS], help="find the seeds of these (of all) anew"
+    )
     parser.add_argument("--write-page", action="store_true", help="renew the table in docs/simulation.md")
     return parser.parse_args(words)
 
@@ -76,7 +78,8 @@ def _prove(options: argparse.Namespace) -> int:
         PAGE.write_text(page_with_table(PAGE.read_text()))
         return 0
     seeds = range(options.start, options.start + options.seeds)
-    proofs = find_plants(seeds, options.processes) if options.find_plants else check_plants(options.processes)
+    names, processes = options.find_plants, options.processes
+    proofs = check_plants(processes) if names is None else find_plants(names, seeds, processes)
     lost = 0
     for name, seed, violation in proofs:
         print(f'"{name}": {seed},  # {violation or "NOT FOUND"}', flush=True)
