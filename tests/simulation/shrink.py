@@ -143,7 +143,11 @@ class _Shrinker:
 def shrink(seed: int) -> Shrunk:
     """Of a seed that fails."""
     shrinker = _Shrinker(seed)
-    for names in _groups(shrinker.whole):
-        shrinker.drop(names)
+    smaller = True
+    while smaller:  # with less of one group, less of another may be needed
+        before = shrinker.dropped
+        for names in _groups(shrinker.whole):
+            shrinker.drop([name for name in names if name not in shrinker.dropped])
+        smaller = shrinker.dropped != before
     scenario = without(shrinker.whole, shrinker.dropped)
     return Shrunk(scenario, shrinker.dropped, run_scenario(scenario, traced=True))
