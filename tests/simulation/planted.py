@@ -57,7 +57,7 @@ PLANTED: dict[str, int] = {
     "offsets_committed_on_receipt": 233,
     "an_uncertain_failure_called_certain": 13,
     "an_uncertain_execution_repeated": 0,
-    "polled_records_dropped_by_a_new_tenure": 0,
+    "polled_records_dropped_by_a_new_tenure": 185,
     "service_starts_at_the_store_alone": 4,
     "a_broker_lets_anybody_commit": 0,
 }
