@@ -121,6 +121,8 @@ class StepState(Struct, frozen=True):
     """The process that this step started."""
     sent_as: str | None = None
     """The path in its commands' ids, if a migration has renamed the step since the first was sent."""
+    escalated: bool = False
+    """Of an approval: the role of its escalation may decide as well."""
 
 
 _NODE_NAMES = {"status": "s", "count": "c", "begun": "b", "items": "i", "undone": "u", "told": "t"}

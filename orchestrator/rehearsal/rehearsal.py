@@ -23,7 +23,7 @@ from contracts.process import (
 )
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX, LIFECYCLE
-from orchestrator.engine.blocks.approval import roles_at
+from orchestrator.engine.blocks.approval import roles_of
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
 from orchestrator.engine.decision import Decision
@@ -139,7 +139,7 @@ class Rehearsal:
             if process is None or node is None or not isinstance(node.block, ApprovalBlock):
                 continue
             if step.status == "waiting" or key in process.stuck:
-                found[key] = tuple(sorted(roles_at(node.block, key, process.timers)))
+                found[key] = tuple(sorted(roles_of(node.block, escalated=process.steps[key].escalated)))
         return found
 
     def known(self, asked: Asked | None = None) -> tuple[dict[str, Any], ...]:

@@ -11,12 +11,14 @@ from datetime import timedelta
 from random import Random
 
 from contracts.message import Event
-from contracts.process import ChildEnded, OperatorAction
+from contracts.process import ApprovalGiven, CancelRequested, ChildEnded, OperatorAction
 from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.process import encode_process
 from orchestrator.language.saga import Saga
+from orchestrator.language.waiting import Approval, Signal
+from orchestrator.testkit.callers import Call, Callers
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.grammar import describe, random_saga
 from orchestrator.testkit.inbox import Inbox
@@ -33,6 +35,9 @@ NOISE_MAX = 6
 OPERATOR_ACTIONS_MAX = 8
 GRANTS_MAX = 4
 """Answers of limiters that are on their way at once, while other things happen."""
+EARLY_CALLS_MAX = 5
+"""Events and signals that come at any time, whatever the process waits for."""
+WRONG_CALLS_MAX = 4
 STATE_BYTES_MAX = 128 * 1024
 """No run of the laboratory has messages that would explain a larger state."""
 
@@ -60,6 +65,7 @@ class Pace:
     answers: int
     timers: int
     landings: int
+    calls: int
 
 
 def explore(random: Random, saga: Saga | None = None, newer: Saga | None = None, *, may_stay: bool = False) -> Report:
@@ -100,10 +106,17 @@ class _Explorer:
         self._actions = random.choice((0, 2, OPERATOR_ACTIONS_MAX))
         self._acted = 0
         arrivals, answers, timers = (random.choice((2, 4, 12)) for _ in range(3))
-        self._pace = Pace(arrivals, answers, timers, landings=random.choice((1, 4)))
+        self._pace = Pace(arrivals, answers, timers, random.choice((1, 4)), calls=random.choice((0, 1, 4, 12)))
+        self._callers = Callers(plan, "lab:j1", random)
+        self._early_calls = random.choice((0, 2, EARLY_CALLS_MAX))
+        self._wrong_calls = random.choice((0, WRONG_CALLS_MAX))
         self._pick = random.choice((self._oldest, self._newest, self._any, self._any))
 
     def run(self) -> Report:
+        while self._early_calls and self._random.random() < 0.4:
+            self._early_call()
+        if self._saga.cancelled_by is not None and self._random.random() < 0.1:
+            self._say(self._callers.halt())
         self._feed(self._inbox.start(Begun(job_id="j1"), id="start", source="/lab"))
         while self._step():
             if len(self._fold.fed) > INPUTS_MAX:
@@ -144,13 +157,16 @@ class _Explorer:
         happenings += [self._grant] * (self._pace.answers if self._grants else 0)
         happenings += [self._timer] * (self._pace.timers if process.timers and len(self._grants) <= GRANTS_MAX else 0)
         happenings += [self._migrate] if self._newer is not None else []
+        happenings += [self._call] * (self._pace.calls if self._waiting() else 0)
+        happenings += [self._early_call] * (2 if self._early_calls and process.timers else 0)
         if process.stuck and self._actions:
             happenings += [self._operate] * 4
         if not happenings:
             return False
         if self._noise and random.random() < 0.1:
             self._noise -= 1
-            random.choice((self._repeat, self._premature, self._nonsense, self._start_again))()
+            noise = (self._repeat, self._premature, self._nonsense, self._start_again, self._call_off)
+            random.choice(noise)()
         else:
             random.choice(happenings)()
         return True
@@ -237,6 +253,52 @@ class _Explorer:
                 raise Broken(f"the request was ignored: {fed.decision.reason}")
         elif process.ended is None and process.nodes["#0"].status != "done":
             raise Broken(f"it was not moved: {fed.decision.reason}")
+
+    # What people and other services say.
+
+    def _waiting(self) -> list[str]:
+        """Paths of the blocks that wait, also of those whose limit has passed."""
+        process = self._fold.process
+        assert process is not None
+        steps = {key: step.status for key, step in process.steps.items()}
+        waits = {node.name for node in self._callers.waits}
+        stuck = [key for key in process.stuck if key.rpartition(".")[2] in waits]
+        return [key for key, status in steps.items() if status == "waiting"] + stuck
+
+    def _call(self) -> None:
+        path = self._random.choice(self._waiting())
+        process = self._fold.process
+        assert process is not None
+        if self._wrong_calls and self._random.random() < 0.3:
+            self._wrong_calls -= 1
+            self._say(self._callers.wrong(path))
+        else:
+            block = self._callers.block(path)
+            asked = isinstance(block, Approval) and block.escalation is not None
+            escalated = asked and f"{path}/escalation" not in process.timers and self._random.random() < 0.5
+            self._say(self._callers.fitting(path, escalated=escalated))
+
+    def _early_call(self) -> None:
+        call = self._callers.early()
+        self._early_calls -= 1
+        if call is not None:
+            self._say(call)
+
+    def _call_off(self) -> None:
+        """Somebody calls the process off; mostly nobody does."""
+        if self._random.random() < 0.2:
+            halts = self._saga.cancelled_by is not None and self._random.random() < 0.5
+            self._say(self._callers.halt() if halts else self._callers.cancellation())
+
+    def _say(self, call: Call) -> None:
+        self._inbox.advance(timedelta(milliseconds=self._random.choice((0, 1, 700))))
+        message = call.message
+        if isinstance(message, ApprovalGiven | CancelRequested):
+            self._feed(self._inbox.control(message))
+        elif isinstance(message, Signal):
+            self._feed(self._inbox.signal(message, id=call.id, sender="ann"))
+        else:
+            self._feed(self._inbox.observed(message, id=call.id, source="/lab"))
 
     # Noise.
 

@@ -89,6 +89,8 @@ class Fold:
         steps = {} if decision.process is None else decision.process.steps
         renamed = {step.sent_as: key for key, step in steps.items() if step.sent_as is not None}
         sent = read_sent(self.plan, self.process_id, record, again=False, renamed=renamed)
+        if sent.kind == "dead-letter":
+            return sent  # under the id of a stranger, who may say it again
         known = self.records.get(sent.id)
         if known is None:
             self.records[sent.id] = record

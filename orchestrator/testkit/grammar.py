@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
 
 from orchestrator.language.blocks import (
     Block,
@@ -33,9 +35,11 @@ from orchestrator.language.flow import (
 )
 from orchestrator.language.policies import Retry
 from orchestrator.language.saga import Saga
+from orchestrator.language.waiting import Approval, WaitFor, yields_of
 from orchestrator.testkit import lab_children
-from orchestrator.testkit.lab import Refused, lab_saga, step, told, told_ending
+from orchestrator.testkit.lab import Done, Refused, lab_saga, step, told, told_ending
 from orchestrator.testkit.lab_flow import each, pause, pause_until, predicate, rounds
+from orchestrator.testkit.lab_waits import EVENTS, SIGNALS, Halted, decision, event_wait, job_of, signal_wait
 
 DEPTH_MAX = 3
 WIDTH_MAX = 3
@@ -49,15 +53,26 @@ UNDO_POLICIES: tuple[dict[str, Any], ...] = (
     {"retry": Retry(attempts=2), "timeout": timedelta(minutes=5), "patience": timedelta(minutes=9)},
 )
 CHILD, SURE_CHILD = lab_children.child_saga(), lab_children.pivoted_child()
+LIMITS_S = (20, 60, 60, 240)
+"""Of waits."""
+
+
+class Yielded(NamedTuple):
+    """What is there once a block is done, whatever happens. `many`: as a tuple. `captured`: what later builders ask
+    for."""
+
+    name: str
+    many: bool
+    captured: type[BaseModel]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a block is grown. `finished`: steps whose outcomes are there, and whether they are there as tuples."""
+    """Where a block is grown. `finished`: what is there already."""
 
     depth: int
     before_pivot: bool
-    finished: tuple[tuple[str, bool], ...] = ()
+    finished: tuple[Yielded, ...] = ()
     loops: int = 0
     in_for_each: bool = False
     may_be_given_up: bool = False
@@ -67,9 +82,11 @@ class Place:
         return replace(self, depth=self.depth - 1, **changes)
 
 
-def random_saga(random: Random, *, plain: bool = False) -> Saga:
-    """A valid saga: what `verify` demands of it holds. `plain`: only blocks in which all that is written happens."""
-    grower = _Grower(random, plain)
+def random_saga(random: Random, *, plain: bool = False, without: frozenset[str] = frozenset()) -> Saga:
+    """A valid saga: what `verify` demands of it holds. `plain`: only blocks in which all that is written happens.
+    `without`: names of kinds that the caller's world does not know (then the same chance makes the same saga as before
+    there were such kinds)."""
+    grower = _Grower(random, plain, without)
     place = Place(DEPTH_MAX, before_pivot=True)
     blocks = []
     for _ in range(random.randint(1, 2)):
@@ -82,6 +99,7 @@ def random_saga(random: Random, *, plain: bool = False) -> Saga:
     return lab_saga(
         sequence(*blocks) if len(blocks) > 1 or random.random() < 0.5 else blocks[0],
         cancelled=grower.cancelled(),
+        cancelled_by=(Halted, job_of) if not plain and random.random() < 0.25 else None,
         deadline=random.choice((None, timedelta(seconds=50), timedelta(minutes=3), timedelta(hours=2))),
     )
 
@@ -117,15 +135,18 @@ def _order(block: Block, before: frozenset[str], found: dict[str, frozenset[str]
             return before
 
 
-def yielded(block: Block) -> tuple[tuple[str, bool], ...]:
-    """Steps whose outcomes are there once the block is done, whatever happens; True: as a tuple."""
+def yielded(block: Block) -> tuple[Yielded, ...]:
+    """What is there once the block is done, whatever happens."""
     match block:
         case CommandStep(name=name) | Subsaga(name=name):
-            return ((name, False),)
+            return (Yielded(name, False, Done),)
+        case WaitFor(name=name) | Approval(name=name):
+            captured = yields_of(block)
+            return () if captured is None else (Yielded(name, False, captured),)
         case Choice() | Fallback():
             return ()
         case ForEach(body=body):
-            return tuple((name, True) for name, _ in yielded(body))
+            return tuple(one._replace(many=True) for one in yielded(body))
         case _:
             return tuple(one for child in children_of(block) for one in yielded(child))
 
@@ -136,7 +157,7 @@ def describe(block: Block) -> str:
     match block:
         case CommandStep():
             kind = "" if block.undo else "!" if block.irreversible else "~"
-            return f"{block.name}{kind}"
+            return f"{block.name}{kind}{' held' if block.on_failure == 'hold' else ''}"
         case Subsaga():
             kind = "?" if block.undo else "!" if block.irreversible else ""
             return f"child {block.name}{kind}"
@@ -144,6 +165,12 @@ def describe(block: Block) -> str:
             return f"emit {name}"
         case Sleep(name=name):
             return f"sleep {name}"
+        case WaitFor(name=name, wants=wants, limit=limit):
+            said = "observe" if block.choreographed else "wait_for"
+            return f"{said} {name}({wants.__name__} within {limit.total_seconds():.0f} s)"
+        case Approval(name=name, escalation=escalation):
+            later = f", {escalation.role} after {escalation.after.total_seconds():.0f} s" if escalation else ""
+            return f"approval {name}(within {block.limit.total_seconds():.0f} s{later})"
         case Choice(branches=branches):
             asked = (branch.predicate.__name__ if branch.predicate else "otherwise" for branch in branches)
             return (
@@ -161,22 +188,41 @@ def describe(block: Block) -> str:
             return "PIVOT"
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of block. `grow` is given the grower and the place; `weight` says how often it is grown beside the other
+    kinds of its saga. `plain`: all that is written in it happens, whatever is said and decided."""
+
+    name: str
+    grow: Callable[[_Grower, Place], Block]
+    weight: int
+    plain: bool = False
+
+
 class _Grower:
-    def __init__(self, random: Random, plain: bool) -> None:
+    def __init__(self, random: Random, plain: bool, without: frozenset[str]) -> None:
         self._random = random
+        self._without = without
         self._made = 0
         self._steps_max = random.choice(STEPS_MAX)
-        self._kinds = [random.choice((self._sequence, self._parallel)) for _ in range(2)]
-        self._plain = plain
-        if not plain:
-            flow = (self._choice, self._for_each, self._repeat, self._fallback, self._fallback)
-            self._kinds += random.sample(flow, random.randint(0, 4))
+        self._around = self._some(AROUND, plain)
+        self._leaves = self._some(LEAVES, plain)
+
+    def _some(self, kinds: tuple[Kind, ...], plain: bool) -> tuple[Kind, ...]:
+        """Those of this saga: the plain ones, and some of the others (a saga of few kinds goes deeper into each)."""
+        others = [kind for kind in kinds if not (kind.plain or plain or kind.name in self._without)]
+        chosen = self._random.sample(others, self._random.randint(0, len(others)))
+        return (*(kind for kind in kinds if kind.plain), *chosen)
 
     def block(self, place: Place) -> Block:
         random = self._random
         if place.depth == 0 or self._made >= self._steps_max - 1 or random.random() < 0.25:
-            return self._leaf(place)
-        return random.choice(self._kinds)(place)
+            return self._one_of(self._leaves, place)
+        return self._one_of(self._around, place)
+
+    def _one_of(self, kinds: tuple[Kind, ...], place: Place) -> Block:
+        (kind,) = self._random.choices(kinds, [kind.weight for kind in kinds])
+        return kind.grow(self, place)
 
     def _width(self) -> int:
         return self._random.randint(0 if self._random.random() < 0.1 else 1, WIDTH_MAX)
@@ -242,20 +288,31 @@ class _Grower:
             return told_ending()
         return sequence(step("apologise", undo=False, **self._policies()), told_ending())
 
-    def _leaf(self, place: Place) -> Block:
-        random = self._random
-        chosen = random.random()
-        if chosen < 0.12:
-            return told(self._name("news-"), raises=self._bug())
-        if chosen < 0.2 and not self._plain:
-            return pause(self._name("nap"), timedelta(seconds=random.choice((0, 1, 40, 100))))
-        if chosen < 0.23 and not self._plain:
-            return pause_until(self._name("dawn"), raises=self._bug())
-        if chosen < 0.33 and not self._plain:
-            return self._child()
-        return self._step(place)
+    def _emit(self, place: Place) -> Block:
+        return told(self._name("news-"), raises=self._bug())
 
-    def _child(self) -> Subsaga:
+    def _sleep(self, place: Place) -> Block:
+        return pause(self._name("nap"), timedelta(seconds=self._random.choice((0, 1, 40, 100))))
+
+    def _sleep_until(self, place: Place) -> Block:
+        return pause_until(self._name("dawn"), raises=self._bug())
+
+    def _event(self, place: Place) -> Block:
+        return event_wait(self._random.choice(EVENTS), name=self._name("event"), limit=self._limit())
+
+    def _signal(self, place: Place) -> Block:
+        return signal_wait(self._random.choice(SIGNALS), name=self._name("signal"), limit=self._limit())
+
+    def _approval(self, place: Place) -> Block:
+        limit, random = self._limit(), self._random
+        escalates_after = limit / random.choice((2, 4)) if random.random() < 0.5 else None
+        name = self._name("approval")
+        return decision(name, limit=limit, form=random.random() < 0.7, escalates_after=escalates_after)
+
+    def _limit(self) -> timedelta:
+        return timedelta(seconds=self._random.choice(LIMITS_S))
+
+    def _child(self, place: Place) -> Subsaga:
         """One that undoes itself, is undone by a command, or stays done."""
         kind, name, bug = self._random.choice(("itself", "itself", "command", "stays")), self._name("kid"), self._bug()
         if kind == "itself":
@@ -269,13 +326,16 @@ class _Grower:
         random = self._random
         wanted: dict[str, Any] = {}
         if place.finished and random.random() < 0.4:
-            name, many = random.choice(place.finished)
-            wanted["needs_all" if many else "needs"] = name
+            earlier = random.choice(place.finished)
+            wanted["needs_all" if earlier.many else "needs"] = earlier.name
+            wanted["needed"] = earlier.captured
         undo = random.random() < (0.88 if place.before_pivot or place.may_be_given_up else 0.3)
         options = self._policies()
         if not undo and (place.before_pivot or place.may_be_given_up):
             options["irreversible"] = True
         policy = random.choice(UNDO_POLICIES)
+        if random.random() < 0.08:
+            options["on_failure"] = "hold"
         options |= {"raises": self._bug(), "undo_raises": self._bug(), "undo_policy": policy}
         return step(self._name("s"), undo=undo, **wanted, **options)
 
@@ -291,3 +351,25 @@ class _Grower:
         )
         timeout, patience = random.choice(((30, 75), (60, 60), (90, 200)))
         return {"retry": retry, "timeout": timedelta(seconds=timeout), "patience": timedelta(seconds=patience)}
+
+
+AROUND: tuple[Kind, ...] = (
+    Kind("sequence", _Grower._sequence, 2, plain=True),
+    Kind("parallel", _Grower._parallel, 2, plain=True),
+    Kind("choice", _Grower._choice, 2),
+    Kind("for_each", _Grower._for_each, 2),
+    Kind("repeat", _Grower._repeat, 2),
+    Kind("fallback", _Grower._fallback, 5),
+)
+LEAVES: tuple[Kind, ...] = (
+    Kind("command", _Grower._step, 30, plain=True),
+    Kind("emit", _Grower._emit, 5, plain=True),
+    Kind("sleep", _Grower._sleep, 4),
+    Kind("sleep_until", _Grower._sleep_until, 2),
+    Kind("wait_for event", _Grower._event, 12),
+    Kind("wait_for signal", _Grower._signal, 12),
+    Kind("approval", _Grower._approval, 12),
+    Kind("subsaga", _Grower._child, 5),
+)
+"""All kinds of blocks: what is written here is in the random sagas of every test. A new kind is one row, its method,
+and a line in `describe`; its meaning belongs in `structure.py` and `judge.py`."""

@@ -182,7 +182,8 @@ def given_up_at_once(
     if after is None:
         return
     for name, step in after.steps.items():
-        unaware = step.status in ("backoff", "limited") or (step.status == "awaiting" and not step.undoing)
+        idle = ("backoff", "limited", "waiting")
+        unaware = step.status in idle or (step.status == "awaiting" and not step.undoing)
         if unaware and not _goes_forward(plan, name, after):
             raise Broken(f"{name} is {step.status}, but what is around it was given up")
     for timer_id in after.timers:

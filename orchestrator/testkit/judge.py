@@ -12,8 +12,10 @@ from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
 from orchestrator.language.blocks import ON_STUCK, CommandStep, Sequence, Subsaga
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
+from orchestrator.language.waiting import Approval, WaitFor
 from orchestrator.testkit.fold import Fed
 from orchestrator.testkit.invariants import Broken
+from orchestrator.testkit.judge_waits import WaitsJudge
 from orchestrator.testkit.reading import Sent
 from orchestrator.testkit.structure import Around, Structure
 
@@ -29,8 +31,11 @@ class Judge:
     elements: dict[str, set[int]] = field(default_factory=dict)
     """By key of a `for_each`: the elements in which anything was sent."""
 
+    _waits: WaitsJudge = field(init=False)
+
     def __post_init__(self) -> None:
         self.saga = Structure(self.plan)
+        self._waits = WaitsJudge(self.plan, self.process_id, self.saga)
 
     def follows(self, plan: Plan, after: Process) -> None:
         """The process was moved to another version."""
@@ -39,12 +44,20 @@ class Judge:
 
     def see(self, fed: Fed) -> None:
         """Raises Broken."""
+        begun = self._waits.see(fed)
         after = fed.after
         if after is None or fed.decision.result == "ignored":
             return
         self.saga.now_ms = after.updated_at_ms
         self._note(fed)
         self._judge_cause(fed.before, after)
+        forward: list[tuple[str, Sent | None]] = [(key, None) for key in begun]
+        forward += [(sent.step, sent) for sent in fed.sent if sent.kind in ("command", "emit")]
+        for step, sent in sorted(forward, key=lambda one: self.saga.order(one[0])):
+            if sent is not None:
+                self._judge_forward(sent, fed, after)
+            else:
+                self._judge_places(f"{step} begins to wait", step, fed.before)
         for sent in fed.sent:
             if sent.step.startswith(f"{ON_STUCK}["):
                 continue  # alerts have no part in what the process does
@@ -97,6 +110,9 @@ class Judge:
         """Nothing is undone because of an alternative that another one could have replaced."""
         if after.cause is None or after.cause.step is None or (before is not None and before.cause is not None):
             return
+        failed = self.saga.node(after.cause.step).block
+        if isinstance(failed, CommandStep) and failed.on_failure == "hold":
+            raise Broken(f"everything is undone because of {after.cause.step}, which was to stay for a person")
         for around in self.saga.chain(after.cause.step):
             node = self.plan.nodes[around.number]
             if isinstance(node.block, Fallback) and around.branch < len(node.children) - 1:
@@ -113,15 +129,18 @@ class Judge:
             earlier = f"{self.process_id}/{sent.step}/{sent.number - 1}"
             if earlier not in self.retryable and not after.steps[sent.step].budget:
                 raise Broken(f"{sent}, but the try before is not known to have had no effect")
-        for around in self.saga.chain(sent.step):
-            self._judge_place(sent, around, fed.before)
+        self._judge_places(str(sent), sent.step, fed.before)
         if sent.kind == "emit":
             self.saga.finished_steps.add(sent.step)
         if not self.plan.in_body(self.saga.node(sent.step)):
             self._nothing_owed(after, sent)
 
-    def _judge_place(self, sent: Sent, around: Around, earlier: Process | None) -> None:
-        """What the block around a place says about when and whether anything may be sent in it."""
+    def _judge_places(self, what: str, path: str, earlier: Process | None) -> None:
+        for around in self.saga.chain(path):
+            self._judge_place(what, around, earlier)
+
+    def _judge_place(self, what: str, around: Around, earlier: Process | None) -> None:
+        """What the block around a place says about when and whether anything may happen in it."""
         node, saga = self.plan.nodes[around.number], self.saga
         key = around.scope + node.key
         match node.block:
@@ -131,40 +150,40 @@ class Judge:
                 before = [(node.children[0], f"{key}[{index}].") for index in range(around.branch)]
                 saga.reached[key] = max(around.branch, saga.reached.get(key, 0))
             case ForEach():
-                before = self._judge_window(sent, around, key, node.block.concurrency)
+                before = self._judge_window(what, around, key, node.block.concurrency)
             case Choice():
                 before = []
                 if saga.chosen(around.number, around.scope) != around.branch:
-                    raise Broken(f"{sent}, in the wrong branch of {key}")
+                    raise Broken(f"{what}, in the wrong branch of {key}")
             case Fallback():
                 before = []
-                self._judge_alternative(sent, around, key, earlier)
+                self._judge_alternative(what, around, key, earlier)
             case _:
                 before = []
         for number, scope in before:
             if not saga.finished(number, scope):
-                raise Broken(f"{sent} before {scope}{self.plan.nodes[number].key} has finished")
+                raise Broken(f"{what} before {scope}{self.plan.nodes[number].key} has finished")
 
-    def _judge_window(self, sent: Sent, around: Around, key: str, concurrency: int) -> list[tuple[int, str]]:
+    def _judge_window(self, what: str, around: Around, key: str, concurrency: int) -> list[tuple[int, str]]:
         """Not more elements at a time than allowed. Returns what must have finished: with one at a time, all before."""
         body = self.plan.nodes[around.number].children[0]
         seen = self.elements.setdefault(key, set())
         seen.add(around.branch)
         underway = [index for index in seen if not self.saga.finished(body, f"{key}[{index}].")]
         if len(underway) > concurrency:
-            raise Broken(f"{sent}: elements {sorted(underway)} of {key} are under way, {concurrency} are allowed")
+            raise Broken(f"{what}: elements {sorted(underway)} of {key} are under way, {concurrency} are allowed")
         return [(body, f"{key}[{index}].") for index in range(around.branch if concurrency == 1 else 0)]
 
-    def _judge_alternative(self, sent: Sent, around: Around, key: str, earlier: Process | None) -> None:
+    def _judge_alternative(self, what: str, around: Around, key: str, earlier: Process | None) -> None:
         reached = self.saga.reached.get(key, 0)
         if around.branch < reached:
-            raise Broken(f"{sent} in an alternative of {key} that was given up")
+            raise Broken(f"{what} in an alternative of {key} that was given up")
         if around.branch > reached:
             children = self.plan.nodes[around.number].children
             state = earlier.nodes.get(key) if earlier is not None else None
             now = state is None or state.count < around.branch  # else its late success means nothing
             if now and self.saga.finished(children[around.branch - 1], around.scope):
-                raise Broken(f"{sent}, but the alternative before it has succeeded")
+                raise Broken(f"{what}, but the alternative before it has succeeded")
             self.saga.reached[key] = around.branch
 
     def _nothing_owed(self, after: Process, sent: Sent) -> None:
@@ -188,6 +207,10 @@ class Judge:
         for name, later in after.steps.items():
             depth, ordered = self.saga.parting(sent.step, name)
             if not ordered or depth <= given_up:
+                continue
+            if isinstance(self.saga.node(name).block, WaitFor | Approval):
+                if later.status == "waiting":
+                    raise Broken(f"{sent} while {name}, which comes later, still waits")
                 continue
             open_undos = any(job.status in OPEN for job in later.undos)
             standing = later.status == "succeeded" and not later.undone

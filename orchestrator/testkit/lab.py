@@ -3,6 +3,7 @@
 Annotations are evaluated here (no `from __future__ import annotations`): a builder's `From` names a closure's step.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -72,6 +73,7 @@ def step(
     undo: bool = True,
     needs: str | None = None,
     needs_all: str | None = None,
+    needed: type[Any] = Done,
     raises: Exception | None = None,
     undo_raises: Exception | None = None,
     undo_policy: dict[str, Any] | None = None,
@@ -82,6 +84,7 @@ def step(
 
     Args:
         needs: An earlier step whose outcome the builder demands.
+        needed: What that one yields; anything with a `mark`.
         needs_all: An earlier step inside a `for_each`: what it has yielded in all elements, joined by commas.
         raises, undo_raises: A bug of the saga's author: what the builder raises.
         undo_policy: `retry`, `timeout`, `patience` of the undo.
@@ -91,9 +94,12 @@ def step(
     builder: Any
     if needs_all is not None:
 
-        def builder(begun: begun, earlier: Annotated[tuple[Done, ...], From(needs_all)]) -> Do:
+        def builder(begun: begun, earlier: Any) -> Do:
             _raise(raises)
             return Do(job_id=begun.job_id, step=name, note=begun.note, saw=",".join(one.mark for one in earlier))
+
+        many = tuple[needed, ...]  # type: ignore[valid-type]  # a type that the caller names
+        builder.__annotations__["earlier"] = Annotated[many, From(needs_all)]
 
     elif needs is None:
 
@@ -103,9 +109,11 @@ def step(
 
     else:
 
-        def builder(begun: begun, earlier: Annotated[Done, From(needs)]) -> Do:
+        def builder(begun: begun, earlier: Any) -> Do:
             _raise(raises)
             return Do(job_id=begun.job_id, step=name, note=begun.note, saw=earlier.mark)
+
+        builder.__annotations__["earlier"] = Annotated[needed, From(needs)]
 
     def revert(begun: begun, own: Annotated[Done | None, From(name)]) -> Revert:
         _raise(undo_raises)
@@ -135,7 +143,13 @@ def told_ending(name: str = "over", *, raises: Exception | None = None) -> Emit:
     return emit(builder, name=name)
 
 
-def lab_saga(body: Block, *, cancelled: Block | None = None, deadline: timedelta | None = None) -> Saga:
+def lab_saga(
+    body: Block,
+    *,
+    cancelled: Block | None = None,
+    cancelled_by: tuple[type[Event], Callable[[Any], str]] | None = None,
+    deadline: timedelta | None = None,
+) -> Saga:
     return Saga(
         name="lab",
         version=1,
@@ -143,6 +157,7 @@ def lab_saga(body: Block, *, cancelled: Block | None = None, deadline: timedelta
         key=lambda begun: begun.job_id,
         body=body,
         cancelled=cancelled,
+        cancelled_by=cancelled_by,
         deadline=deadline,
     )
 

@@ -59,6 +59,10 @@ class Structure:
             self._chains[path] = tuple(reversed(list(self._around(self.node(path)))))
         return self._chains[path]
 
+    def order(self, path: str) -> tuple[int, ...]:
+        """Of two places that are reached in one turn, the smaller is reached first, where one waits for the other."""
+        return tuple(around.branch for around in self.chain(path))
+
     def _around(self, node: Node) -> Iterator[Around]:
         number, scope = node.number, node.scope
         while (parent := self.plan.nodes[number].parent) is not None:

@@ -75,6 +75,20 @@ def test_past_the_pivot_a_late_decision_still_counts() -> None:
     late().operator("skip").ignored("outcome-needed").operator("skip", outcome={"score": 2}).sends("act_on")
 
 
+def test_a_rejection_past_the_pivot_is_no_escalation() -> None:
+    """Found by the explorer: the rejection stops the timer, which was taken for its having fired."""
+    block = review(escalation=(timedelta(hours=1), "board"))
+    story = started(pivot(), block, command(act_on)).approves("review", no=True).is_stuck("review", reason="refused")
+    story.approves("review", {"score": 1}, roles=("board",)).ignored("wrong-role")
+    story.approves("review", {"score": 1}, roles=("reviewer",)).sends("act_on")
+
+
+def test_after_the_limit_the_escalated_role_may_decide_too() -> None:
+    block = review(escalation=(timedelta(hours=1), "board"))
+    story = started(pivot(), block, command(act_on)).waits_until("review/limit").is_stuck("review")
+    story.approves("review", {"score": 1}, roles=("board",)).sends("act_on")
+
+
 def test_who_may_decide() -> None:
     story = reviewing().approves("review", {"score": 1}, roles=("clerk",)).ignored("wrong-role")
     story.approves("review", {"score": 1}, roles=("clerk", "reviewer")).sends("act_on")

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.engine.book import SagaBook
+from orchestrator.language.blocks import Block, children_of
 from orchestrator.sagas.order_fulfilment import ORDER_FULFILMENT
 from orchestrator.testkit.explore import Report, explore
 from orchestrator.testkit.grammar import describe, random_saga, step_names
 from orchestrator.testkit.structure import Structure
 
-SEEDS = 1_200
+SEEDS = 1_600
 PARTS = 6
 
 
@@ -55,8 +56,28 @@ def test_the_grammar_makes_every_block_at_every_depth() -> None:
     flow = ("choice(", "otherwise", "for_each", "repeat", "fallback(", "sleep", "odd")
     flow += ("child kid", "kid1?", "kid1!")
     nested = ("fallback(parallel(", "parallel(fallback(", "fallback(fallback(", "fallback(for_each")
-    for sign in blocks + flow + nested:
+    waits = ("wait_for event", "observe event", "wait_for signal", "approval", "chief after", " held")
+    nested += ("parallel(wait_for", "fallback(wait_for", "fallback(approval", "otherwise: wait_for")
+    for sign in blocks + flow + waits + nested:
         assert any(sign in text for text in texts), sign
+
+
+def test_each_kind_of_block_is_in_many_sagas_and_three_deep() -> None:
+    sagas = [random_saga(Random(seed)) for seed in range(SEEDS)]
+    found = Counter(kind for saga in sagas for kind in {type(block).__name__ for block in saga.blocks()})
+    flow = ("Choice", "ForEach", "Repeat", "Fallback", "Sleep", "WaitFor", "Approval", "Pivot", "Emit")
+    assert all(found[kind] > SEEDS // 20 for kind in flow), found
+    assert sum(saga.cancelled_by is not None for saga in sagas) > SEEDS // 10
+    texts = [describe(saga.body) for saga in sagas]
+    kinds = ("sequence(", "parallel(", "choice(", "for_each ", "repeat ", "fallback(")
+    deep = {kind for kind in kinds for text in texts if f"({kind}" in text or f": {kind}" in text}
+    assert deep == set(kinds)
+    assert max(map(depth, (saga.body for saga in sagas))) >= 4
+
+
+def depth(block: Block) -> int:
+    """Blocks inside each other."""
+    return 1 + max((depth(child) for child in children_of(block)), default=0)
 
 
 def test_what_precedes_what() -> None:

@@ -20,6 +20,7 @@ from orchestrator.engine.turn import Turn
 from orchestrator.testkit.explore import explore
 from tests.engine import test_command, test_fallback, test_for_each
 from tests.engine.planted_flow import FLOW_FAULTS
+from tests.engine.planted_waits import WAIT_FAULTS
 from tests.engine.test_exploration import SEEDS
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -279,7 +280,7 @@ def a_decision_changes_the_process_that_it_was_given(patch: pytest.MonkeyPatch) 
     patch.setattr(Turn, "change", change)
 
 
-FAULTS |= FLOW_FAULTS
+FAULTS |= FLOW_FAULTS | WAIT_FAULTS
 
 TOLD: dict[str, Callable[[], None]] = {
     "other_tries_of_a_settled_step_are_forgotten": (

@@ -5,6 +5,7 @@ it for each program, with the faults of a network in between. Implements the orc
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 
@@ -16,6 +17,8 @@ from tests.simulation.program import Program
 
 REVOKE_LIMIT_S = 20.0
 """So long a rebalance waits for a member that does not give up its places (the adapter's bound)."""
+BETWEEN_BATCHES = ("poll", "join", "timers", "leave", "committed", "bounds", "topics", "inbox", "positions")
+"""Crossings of a program that has nothing in hand."""
 HOLD_S = 0.2
 """A partition whose answers are slow is read so much later, at most."""
 
@@ -51,6 +54,8 @@ class Broker(MemoryLog):
             if place.topic != INBOX or place.partition in inbox_shards
         }
         self.on_put: Callable[[IncomingRecord, Program | None], None] = lambda record, program: None
+        self.seen: Counter[str] = Counter()
+        """What happened on the way, for the table of coverage."""
         self.on_commit: Callable[[str, Mapping[Place, int], Program], None] = lambda group, offsets, program: None
 
     def places(self, topics: frozenset[str]) -> list[Place]:
@@ -102,7 +107,7 @@ class Line:
         self, group: str, topics: frozenset[str], membership: Membership | None, start: Start
     ) -> MemorySubscription:
         broker, joined = self.broker, self.broker.group(group)
-        guarded = None if membership is None else _Guarded(membership, self.program)
+        guarded = None if membership is None else _Guarded(membership, self.program, broker.seen)
         member = MemorySubscription(broker, joined, guarded, start)
         member.expelled = False
         self.program.on_kill.append(lambda: _vanish(joined, member))
@@ -125,9 +130,11 @@ class Line:
         for record in records[:cut]:
             if acks and self.random.random() < 0.02:
                 # The parts of an append that are for different brokers do not arrive together.
+                self.broker.seen["network append in parts"] += 1
                 await program.cross("append, between")
             acks.append(self.broker.put_from(record, program))
         if failed:
+            self.broker.seen["append cut" if cut < len(records) else "append stored, ack lost"] += 1
             raise AppendFailed(f"{cut} of {len(records)} records were stored")
         await program.cross("append, acknowledged")
         return acks
@@ -141,9 +148,10 @@ def _vanish(group: SimulatedGroup, member: MemorySubscription) -> None:
 class _Guarded:
     """A membership in another program: a member that is dead or does not answer holds a rebalance up only so long."""
 
-    def __init__(self, inner: Membership, program: Program) -> None:
+    def __init__(self, inner: Membership, program: Program, seen: Counter[str]) -> None:
         self._inner = inner
         self._program = program
+        self._seen = seen
 
     def assigned(self, places: frozenset[Place]) -> None:
         if self._program.alive:
@@ -151,6 +159,8 @@ class _Guarded:
 
     async def revoked(self, places: frozenset[Place]) -> None:
         if self._program.alive:
+            if not self._program.at.startswith(BETWEEN_BATCHES):
+                self._seen[f"revoked at {self._program.at.partition(' ')[0]}"] += 1
             await asyncio.wait((self._program.spawn(self._inner.revoked(places)),), timeout=REVOKE_LIMIT_S)
 
 
@@ -218,10 +228,12 @@ class LineSubscription(Subscription):
                 drawn = random.random()
                 if drawn < 0.08:
                     kept, self._held[place] = 0, now_s + HOLD_S * random.random()
+                    self._line.broker.seen["network held back"] += 1
                 elif drawn < 0.25:
                     kept = random.randint(1, len(records))
             if kept < len(records):
                 self.inner._positions[place] = records[kept].offset
+                self._line.broker.seen["network in pieces"] += kept > 0
             if kept:
                 found[place] = records[:kept]
         return found

@@ -7,14 +7,15 @@ nothing committed or stored whose effects are not in the log yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from contracts.envelope import decode_headers
 from contracts.ids import ORCHESTRATOR_SOURCE
-from contracts.process import ClockProbe
-from contracts.record import IncomingRecord, OutgoingRecord
-from contracts.topics import INBOX
+from contracts.process import ApprovalGiven, CancelRequested, ClockProbe, OperatorAction, SignalSent
+from contracts.record import Headers, IncomingRecord, OutgoingRecord
+from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import InputError, read_input
 from orchestrator.engine.process import Process, encode_process
@@ -55,6 +56,10 @@ class Oracle:
         """By message id: all effects that the engine may publish."""
         self.unpublished: dict[int, dict[str, int]] = {}
         """Shard -> message id -> offset of the input that demands it first."""
+        self.on_fed: Callable[[Followed, Fed], None] = lambda followed, fed: None
+        """Hears of every input once it is folded."""
+        self.seen: Counter[str] = Counter()
+        """What happened in this run, for the table of coverage."""
         self.inputs = 0
         self.strange = 0
         """Inbox records that are no input."""
@@ -65,6 +70,8 @@ class Oracle:
         """`ours`: the orchestrator wrote it, and must have had a reason."""
         if record.topic == INBOX:
             self._input(record)
+        elif ours and record.topic == ORCHESTRATOR_DEAD_LETTERS:
+            self._dead_letter(record)
         elif ours:
             self._effect(record)
 
@@ -86,6 +93,7 @@ class Oracle:
             self._broken(f"{item.process_id}, offset {record.offset}: {error}")
             return
         self._note(followed, fed, record.partition)
+        self.on_fed(followed, fed)
 
     def _follow(self, process_id: str) -> Followed | None:
         saga = process_id.split(":", 1)[0]
@@ -110,24 +118,50 @@ class Oracle:
         if decision.history is not None:
             followed.history.append((offset, decision.history))
         for sent_one in fed.sent:
-            if sent_one.id not in self.expected:
-                self.expected[sent_one.id] = sent_one.record
-                self.unpublished.setdefault(shard, {})[sent_one.id] = offset
+            identity = sent_one.id
+            if sent_one.kind == "dead-letter":
+                identity = dead_letter_of(sent_one.record.headers)
+                self.seen["never started"] += 1
+            if identity not in self.expected:
+                self.expected[identity] = sent_one.record
+                self.unpublished.setdefault(shard, {})[identity] = offset
+        self._count(fed)
+
+    def _count(self, fed: Fed) -> None:
+        kind, decision = fed.item.envelope.type, fed.decision
+        verdict = decision.result if decision.reason is None else f"ignored: {decision.reason}"
+        early = " before its process" if fed.before is None and decision.result == "buffered" else ""
+        self.seen[f"input {verdict}{early}"] += 1
+        if kind == OperatorAction.type:
+            action = OperatorAction.model_validate_json(fed.item.data)
+            more = " with correction" if action.correction else " with outcome" if action.outcome else ""
+            self.seen[f"operator {action.action}{more} {verdict}"] += 1
+        elif kind in (CancelRequested.type, ApprovalGiven.type, SignalSent.type):
+            self.seen[f"person {kind.split('.')[1]} {verdict}"] += 1
+
+    def _dead_letter(self, record: IncomingRecord) -> None:
+        """The engine's (the router's are judged at the end)."""
+        if dict(record.headers).get("dl_reason") == b"never-started":
+            self._check(dead_letter_of(record.headers), record)
 
     def _effect(self, record: IncomingRecord) -> None:
         envelope = decode_headers(record.headers)
         if envelope.source != ORCHESTRATOR_SOURCE or envelope.type == ClockProbe.type:
             return
-        wanted = self.expected.get(envelope.id)
+        self._check(envelope.id, record)
+
+    def _check(self, identity: str, record: IncomingRecord) -> None:
+        wanted = self.expected.get(identity)
         if wanted is None:
-            self._broken(f"{envelope.id} ({envelope.type}) is published, but no input demands it")
+            kind = dict(record.headers).get("ce_type", b"").decode()
+            self._broken(f"{identity} ({kind}) is published, but no input demands it")
             return
         if (wanted.topic, wanted.key, wanted.value, wanted.headers) != (
             record.topic, record.key, record.value, record.headers,
         ):  # fmt: skip
-            self._broken(f"{envelope.id} is published with other bytes than its input demands")
+            self._broken(f"{identity} is published with other bytes than its input demands")
         for waiting in self.unpublished.values():
-            waiting.pop(envelope.id, None)
+            waiting.pop(identity, None)
 
     # What is committed and stored.
 
@@ -154,3 +188,9 @@ class Oracle:
                     f"{what} at {position} of shard {shard}, but {identity} (offset {offset}) is not published"
                 )
                 return
+
+
+def dead_letter_of(headers: Headers) -> str:
+    """Stands for the dead letter of an early message: its id is a stranger's, its place is not."""
+    found = dict(headers)
+    return f"dead letter of {found['dl_partition'].decode()}/{found['dl_offset'].decode()}"

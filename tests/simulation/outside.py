@@ -7,6 +7,7 @@ fate whatever else changes in a run.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -59,8 +60,9 @@ class Ledger:
 class Temper:
     """How participants behave. `calm` ends all trouble; business refusals are not trouble."""
 
-    def __init__(self, seed: int, trouble: float, order_trouble: float) -> None:
+    def __init__(self, seed: int, trouble: float, order_trouble: float, seen: Counter[str]) -> None:
         self.calm = False
+        self._seen = seen
         self._seed = seed
         self._trouble = trouble
         self._order_trouble = order_trouble
@@ -74,7 +76,10 @@ class Temper:
     def fate(self, chance: Random, fates: tuple[str, ...], *, lab: bool = True) -> str:
         trouble = self._trouble if lab else self._order_trouble
         drawn, fate = chance.random(), chance.choice(fates)
-        return fate if drawn < trouble and not self.calm else "succeeds"
+        if drawn >= trouble or self.calm:
+            return "succeeds"
+        self._seen[f"fate {fate}"] += 1
+        return fate
 
 
 async def network(chance: Random) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
-from orchestrator.runtime import engine_loop, log_memory, ownership, router, shard, store_memory, write_behind
+from orchestrator.runtime import engine_loop, log_memory, ownership, router, routing, shard, store_memory, write_behind
 from orchestrator.runtime.claim import Claim, Facts, Refusal, judge
 from orchestrator.runtime.log import AppendFailed, Place
 from orchestrator.runtime.store import Checkpoint, Loaded
@@ -166,6 +166,20 @@ def an_offset_commit_is_ahead_of_the_fold() -> None:
             await self._ownership.subscription.commit(ends)
 
     put(write_behind.WriteBehind, "_commit", commit)
+
+
+@plant
+def awaited_event_not_routed() -> None:
+    """The router knows what starts a process, and forgets what others wait for."""
+
+    def route(self: Any, record: IncomingRecord) -> routing.Routed:
+        routed: routing.Routed = original(self, record)
+        named = len(routed.inbox) - routed.observed - routed.starts
+        kept = routed.inbox[:named] + routed.inbox[named + routed.observed :]
+        return replace(routed, inbox=kept, observed=0)
+
+    original = routing.Routing._route
+    put(routing.Routing, "_route", route)
 
 
 # The SDK.

@@ -4,13 +4,16 @@ the world outside, the judge of the test kit, and processes that do not end."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from orchestrator.engine import answers, effects, interpreter
-from orchestrator.engine.blocks import command, sequence, undo
+from orchestrator.engine import answers, arrivals, early, effects, interpreter
+from orchestrator.engine.blocks import approval, command, sequence, undo, wait
+from orchestrator.engine.decision import Decision
+from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import Outcome
+from orchestrator.engine.process import Outcome, Process
 from orchestrator.engine.turn import Turn
 
 ENGINE_PLANTS: dict[str, Callable[[], None]] = {}
@@ -138,3 +141,65 @@ def a_repeated_success_is_applied() -> None:
 @plant
 def a_failed_undo_counts_as_done() -> None:
     put(undo, "on_failure", lambda turn, node, place, again, why: undo.on_success(turn, node, place))
+
+
+# What people and other services say.
+
+
+@plant
+def early_event_dropped() -> None:
+    put(wait, "_early", lambda turn, node: None)
+
+
+@plant
+def early_event_applied_twice() -> None:
+    def start(turn: Turn, node: Node) -> None:
+        kept = turn.early
+        original(turn, node)
+        turn.early = kept
+
+    original = wait.start
+    put(wait, "start", start)
+
+
+@plant
+def limit_taken_though_the_event_came() -> None:
+    """What comes is kept for a block to come, although one waits."""
+    put(arrivals, "_waiting", lambda turn, numbers: None)
+
+
+@plant
+def repeated_event_applied_again() -> None:
+    put(arrivals, "remember", lambda seen, item: seen)
+
+
+@plant
+def approval_by_wrong_role_accepted() -> None:
+    put(approval, "roles", lambda turn, node: frozenset(("clerk", "chief", "visitor")))
+
+
+@plant
+def event_for_another_process_taken() -> None:
+    put(arrivals, "concerns", lambda plan, process, node, data: True)
+
+
+@plant
+def early_event_never_given_up() -> None:
+    """Its timer fires, and nothing goes to dead letters."""
+
+    def on_timer(before: Process, item: Input) -> Decision:
+        decision = original(before, item)
+        return replace(decision, effects=())
+
+    original = early.on_timer
+    put(early, "on_timer", on_timer)
+
+
+@plant
+def called_off_before_it_began_and_goes_on() -> None:
+    put(early, "called_off_before", lambda plan, before: False)
+
+
+@plant
+def a_step_to_be_held_is_undone() -> None:
+    put(command, "_failed", lambda turn, node, reason, why: turn.fail(node, reason, why))

@@ -29,6 +29,8 @@ class Program:
         self.name = name
         self.alive = True
         self._network = network
+        self.at = ""
+        """The last crossing of the network that it began."""
         self._tasks: dict[NumberedTask, None] = {}
         self._frozen: asyncio.Event | None = None
         self.on_kill: list[Callable[[], None]] = []
@@ -59,6 +61,7 @@ class Program:
 
     async def cross(self, what: str) -> None:
         """One way over the network. Raises CancelledError once the program is dead."""
+        self.at = what
         delay_s = self._network.crossing(self, what)
         await asyncio.sleep(delay_s)
         while self._frozen is not None and self.alive:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from contracts.topics import INBOX
+from orchestrator.engine import early
 from orchestrator.runtime import shard
 from orchestrator.runtime.engine_loop import ENGINE_GROUP
 from orchestrator.runtime.router import ROUTER_GROUP, router_topics
@@ -18,6 +19,7 @@ from tests.simulation.chance import Chance
 from tests.simulation.hosts import OrchestratorHost
 from tests.simulation.operators import Operators
 from tests.simulation.scenario import Scenario, scenario_of
+from tests.simulation.strangers import Strangers
 from tests.simulation.strikes import Strikes
 from tests.simulation.verdict import verdict
 from tests.simulation.virtual_loop import Stalled, VirtualLoop
@@ -45,6 +47,8 @@ class Outcome:
     virtual_s: float
     inputs: int
     phases: Counter[str]
+    seen: Counter[str]
+    """How often what happened, for the table of coverage."""
     trace: tuple[str, ...]
 
 
@@ -57,6 +61,7 @@ def run_scenario(scenario: Scenario, *, traced: bool = False, snapshots: bool = 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
     # Limits that are constants of the product, not settings.
     shard.SEGMENT_INPUTS_MAX, shard.TOUCHED_MAX = scenario.pace.segment_inputs, scenario.pace.touched
+    early.KEPT_MS = round(scenario.pace.kept_s * 1000)
     chance = Chance(scenario.seed)
     loop = VirtualLoop(chance.order)
     loop.set_exception_handler(lambda loop, context: None)
@@ -77,7 +82,7 @@ def run_scenario(scenario: Scenario, *, traced: bool = False, snapshots: bool = 
     phases = Counter(str(f.process.phase) for f in world.oracle.processes.values() if f.process is not None)
     return Outcome(
         scenario.seed, world.violation, world.crossings, loop.turns, loop.time(), world.oracle.inputs, phases,
-        tuple(trace or ()),
+        world.seen, tuple(trace or ()),
     )  # fmt: skip
 
 
@@ -85,7 +90,8 @@ class _Run:
     def __init__(self, world: World) -> None:
         self._world = world
         self._strikes = Strikes(world)
-        self._operators = Operators(world)
+        self._strangers = Strangers(world)
+        self._operators = Operators(world, self._strangers)
         self._started = 0
         self._calm_at_s = world.chance.stream("calm").choice(CALM_AFTER_S)
 
@@ -95,7 +101,9 @@ class _Run:
             world.add_service(service, "a")
         world.add_orchestrator("orchestrator-a")
         self._schedule_starts()
+        self._strangers.speak_early()
         tasks = [asyncio.create_task(self._operators.run())]
+        tasks[0].add_done_callback(self._operators_ended)
         try:
             await self._until_rest()
         finally:
@@ -108,6 +116,10 @@ class _Run:
         if world.violation is None:
             for sentence in verdict(world):
                 world.broken(sentence)
+
+    def _operators_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._world.broken(f"the operators have failed: {error!r}")
 
     def _schedule_starts(self) -> None:
         """Every start event once at least; some shops repeat themselves."""
@@ -126,7 +138,7 @@ class _Run:
         while world.violation is None:
             await asyncio.sleep(LOOK_S)
             now_s = world.loop.time()
-            if not world.calm and (now_s > self._calm_at_s or (not world.waiting and self._at_rest() is None)):
+            if not world.calm and (now_s > self._calm_at_s or self._quiet()):
                 world.say("*** no more faults, everybody is well")
                 self._strikes.heal()
                 continue
@@ -137,6 +149,10 @@ class _Run:
                     return
                 if now_s > REST_WITHIN_S or world.loop.turns > TURNS_MAX:
                     world.broken(f"the world does not come to rest: {moving or 'operators are busy'}")
+
+    def _quiet(self) -> bool:
+        """Nothing will go wrong any more by itself."""
+        return not self._world.waiting and self._at_rest() is None and self._operators.idle
 
     def _check_programs(self) -> None:
         world = self._world
@@ -157,9 +173,12 @@ class _Run:
             return "something is still on its way outside"
         for process_id in world.scenario.process_ids:
             followed = world.oracle.processes.get(process_id)
-            process = followed.process if followed else None
-            if process is None:
+            if followed is None or followed.process is None or followed.process.phase == "early":
                 return f"{process_id} has not started"
+        for process_id, followed in world.oracle.processes.items():
+            process = followed.process
+            if process is None or (process.phase == "early" and not process.timers):
+                continue  # one that never begins, of which nothing is kept any more
             if process.timers or not (process.ended or process.stuck):
                 return f"{process_id} is {process.phase}, with timers {sorted(process.timers)}"
         groups = {ENGINE_GROUP: frozenset((INBOX,)), ROUTER_GROUP: router_topics(world.book)}

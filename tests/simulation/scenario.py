@@ -34,7 +34,7 @@ KINDS = (
 WHERE = (
     *("",) * 6,
     *("append", "append, acknowledged", "checkpoint", "checkpoint, answered", "commit", "commit, acknowledged"),
-    *("timers, answered", "load", "load, answered", "positions, answered", "poll"),
+    *("timers, found", "timers, found", "load", "load, answered", "positions, answered", "poll"),
     *("exchange", "exchange, answered", "provider", "provider, answered", "inbox take"),
 )
 """Between which two awaits: the crossing that a fault waits for."""
@@ -78,6 +78,10 @@ class Pace:
     """How often somebody publishes a record of a domain topic once more, later."""
     broker_jitter_ms: int
     """The broker's clock may step back so far."""
+    talk: int
+    """How much is said to processes that nobody has asked for."""
+    kept_s: float
+    """How long an early message waits for its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Scenario:
     saga: Saga
     orders: tuple[OrderPlaced, ...]
     jobs: tuple[Begun, ...]
+    ghosts: tuple[str, ...]
+    """Jobs that people speak of, and that never begin."""
     pace: Pace
     faults: tuple[Fault, ...]
     operator_actions: int
@@ -99,7 +105,8 @@ class Scenario:
 
     @property
     def shards(self) -> tuple[int, ...]:
-        return tuple(sorted({partition_of(process, SHARDS) for process in self.process_ids}))
+        processes = (*self.process_ids, *(f"lab:{ghost}" for ghost in self.ghosts))
+        return tuple(sorted({partition_of(process, SHARDS) for process in processes}))
 
 
 def scenario_of(seed: int) -> Scenario:
@@ -108,9 +115,10 @@ def scenario_of(seed: int) -> Scenario:
     orders, jobs = random.choice(((1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 2), (4, 0), (0, 4), (3, 3)))
     return Scenario(
         seed=seed,
-        saga=random_saga(chance.stream("saga"), plain=True),
+        saga=random_saga(chance.stream("saga")),
         orders=tuple(_order(random, number) for number in range(orders)),
         jobs=tuple(Begun(job_id=_near("lab", f"j{number}", random), note="") for number in range(jobs)),
+        ghosts=(_near("lab", "ghost", random),) if jobs and random.random() < 0.2 else (),
         pace=_pace(random),
         faults=_faults(chance.stream("faults")),
         operator_actions=random.choice((0, 3, 8)),
@@ -140,6 +148,8 @@ def _pace(random: Random) -> Pace:
         order_trouble=random.choice((0.0, 0.0, 0.15, 0.4)),
         sloppy=random.choice((0.0, 0.0, 0.05, 0.3)),
         broker_jitter_ms=random.choice((0, 0, 40)),
+        talk=random.choice((0, 1, 1, 2)),
+        kept_s=random.choice((5.0, 60.0, 60.0)),
     )
 
 

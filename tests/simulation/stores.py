@@ -3,6 +3,7 @@ service's dedupe inbox (a MemoryInbox, a system of record, which may be away or 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ class Images:
         self.away = False
         self.lost_answers = 0
         self.repeated = 0
+        self.seen: Counter[str] = Counter()
+        """What happened, for the table of coverage."""
         self.on_write: Callable[[Checkpoint, WriteResult, Program], None] = lambda checkpoint, result, program: None
         self._images: list[MemoryStore] = []
         self._writes = 0
@@ -41,9 +44,9 @@ class Images:
             self._images = [*self._images[-self.IMAGES_MAX :], self.store.image()]
 
     def rewind(self, pick: int) -> str:
-        """Back to one of the last images."""
+        """Back to one of the last images; empty: there is none."""
         if not self._images:
-            return "no image yet"
+            return ""
         back = 1 + pick % len(self._images)
         self.store.rewind(self._images[-back])
         del self._images[len(self._images) - back + 1 :]
@@ -64,6 +67,7 @@ class StoreLine:
     async def _ask(self, what: str) -> MemoryStore:
         await self._program.cross(what)
         if self._images.away:
+            self._images.seen["store away"] += 1
             raise StoreUnavailable("the store is away")
         return self._images.store
 
@@ -87,12 +91,14 @@ class StoreLine:
         images.written()
         if images.repeated:
             images.repeated -= 1
+            images.seen["store ran twice"] += 1
             store = await self._ask("checkpoint, by the client again")
             results = [store._apply(checkpoint) for checkpoint in checkpoints]
             for checkpoint, result in zip(checkpoints, results, strict=True):
                 images.on_write(checkpoint, result, self._program)
         if images.lost_answers:
             images.lost_answers -= 1
+            images.seen["store answer lost"] += 1
             raise StoreUnavailable("the answer was lost")
         await self._program.cross("checkpoint, answered")
         return results
@@ -102,7 +108,7 @@ class StoreLine:
 
     async def due_timers(self, shards: Collection[int], until_ms: int, limit: int) -> Sequence[DueTimer]:
         found = await (await self._ask("timers?")).due_timers(shards, until_ms, limit)
-        await self._program.cross("timers, answered")
+        await self._program.cross("timers, found" if found else "timers, answered")
         return found
 
 
@@ -126,8 +132,9 @@ for _name in (
 class ServiceStore:
     """One service's dedupe store, and its faults."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], seen: Counter[str]) -> None:
         self.inbox = MemoryInbox(now_ms)
+        self.seen = seen
         self.lost_answers = 0
         self._images: list[object] = []
         self._exchanges = 0
@@ -139,7 +146,7 @@ class ServiceStore:
 
     def rewind(self, pick: int) -> str:
         if not self._images:
-            return "no image yet"
+            return ""
         back = 1 + pick % len(self._images)
         self.inbox.restore(self._images[-back])
         del self._images[len(self._images) - back + 1 :]
@@ -172,6 +179,7 @@ class InboxLine:
         self._store.written()
         if self._store.lost_answers:
             self._store.lost_answers -= 1
+            self._store.seen["inbox answer lost"] += 1
             raise StoreAwayError("the answer was lost")
         await self._program.cross("exchange, answered")
         return reply

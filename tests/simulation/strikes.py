@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 from contracts.record import OutgoingRecord
@@ -16,6 +17,15 @@ from tests.simulation.world import Slot, World
 NOTICED_S = 8.0
 """When a group notices that a member is gone (its session ends)."""
 LONG_GONE = 15
+
+
+class Missed(str):
+    """What a strike says that struck nobody."""
+
+
+def place_of(crossing: str) -> str:
+    """The kind of a crossing, without the numbers in it."""
+    return re.sub(r" \d+| counterpoint\.\S+", "", crossing)
 
 
 class Strikes:
@@ -55,7 +65,10 @@ class Strikes:
         self._crossing = program
         if not self._world.calm:
             self._world.say(f"*** {fault}")
-            self._world.say(f"*** {self._kinds[fault.kind](fault)}")
+            happened = self._kinds[fault.kind](fault)
+            self._world.say(f"*** {happened}")
+            if not isinstance(happened, Missed):
+                self._world.seen[f"strike {fault.kind}"] += 1
 
     def heal(self) -> None:
         """No more faults; everything that is down comes up, everybody is well."""
@@ -103,7 +116,9 @@ class Strikes:
 
     def _down(self, slot: Slot | None, after_s: float) -> str:
         if slot is None or slot.program is None:
-            return "nobody to strike"
+            return Missed("nobody to strike")
+        who = "orchestrator" if isinstance(slot.host, OrchestratorHost) else "service"
+        self._world.seen[f"{who} killed at {place_of(slot.program.at)}"] += 1
         slot.program.kill()
         self._later(after_s, lambda: self._world.start(slot))
         if after_s > NOTICED_S:
@@ -129,7 +144,7 @@ class Strikes:
 
     def _stop(self, slot: Slot | None, after_s: float) -> str:
         if slot is None or slot.host is None or slot.program is None:
-            return "nobody to stop"
+            return Missed("nobody to stop")
         program = slot.program
         slot.host.stop()
 
@@ -145,7 +160,7 @@ class Strikes:
         """It stops in the middle of what it does; others take over; it goes on, and learns of it only later."""
         slot = self._pick(fault, True)
         if slot is None or slot.program is None or slot.line is None:
-            return "nobody to freeze"
+            return Missed("nobody to freeze")
         program = slot.program
         program.freeze()
         for group, member in slot.line.members:
@@ -168,7 +183,7 @@ class Strikes:
     def _second(self, name: str, stay_s: float) -> str:
         world = self._world
         if name in world.slots:
-            return "it is here already"
+            return Missed("it is here already")
         slot = world.add_orchestrator(name)
         self._later(stay_s, lambda: slot.host and slot.host.stop())
         self._later(stay_s + 30, lambda: self._remove(slot))
@@ -179,7 +194,7 @@ class Strikes:
         service = world.services[fault.pick % len(world.services)]
         instance = f"x{fault.at}"
         if f"{service.name}-{instance}" in world.slots:
-            return "it is here already"
+            return Missed("it is here already")
         slot = world.add_service(service, instance)
         self._later(fault.span_s + 1, lambda: slot.host and slot.host.stop())
         self._later(fault.span_s + 30, lambda: self._remove(slot))
@@ -200,7 +215,7 @@ class Strikes:
     def _cut_append(self, fault: Fault, share: float) -> str:
         slot = self._pick(fault, fault.pick % 3 > 0)
         if slot is None or slot.line is None:
-            return "nobody appends"
+            return Missed("nobody appends")
         slot.line.cuts.append(share)
         return f"of the next append of {slot.name} {share:.0%} are stored, and it fails"
 
@@ -230,7 +245,8 @@ class Strikes:
         return "the client sends checkpoints twice"
 
     def _store_back(self, fault: Fault) -> str:
-        return f"the store goes back in time: {self._world.images.rewind(fault.pick)}"
+        how = self._world.images.rewind(fault.pick)
+        return f"the store goes back in time: {how}" if how else Missed("the store has no image yet")
 
     def _store_gone(self, fault: Fault) -> str:
         self._world.images.wipe()
@@ -252,9 +268,10 @@ class Strikes:
         """A service's store goes back in time. It is a system of record, so that this may cost repeats, and answers of
         `effect=none` that do not hold any more: only where providers honour keys and never fail (decision 0083)."""
         if self._world.scenario.pace.order_trouble:
-            return "nobody to strike"
+            return Missed("nobody to strike")
         stores = [store for name, store in self._world.service_stores.items() if name != "lab"]
-        return stores[fault.pick % len(stores)].rewind(fault.pick // 7) if stores else "nobody to strike"
+        how = stores[fault.pick % len(stores)].rewind(fault.pick // 7) if stores else ""
+        return how or Missed("nobody to strike")
 
     def _service_back(self, fault: Fault) -> str:
         """A service is away so long that deadlines pass."""
@@ -270,7 +287,7 @@ class Strikes:
             for record in broker._partitions[place].records
         ]
         if not records:
-            return "nothing to repeat"
+            return Missed("nothing to repeat")
         chosen = records[fault.pick % len(records)]
         assert chosen.topic != INBOX and chosen.value is not None
         again = OutgoingRecord(chosen.topic, chosen.key, chosen.value, chosen.headers, chosen.partition)

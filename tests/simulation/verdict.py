@@ -19,6 +19,9 @@ from services.inventory.handlers import reservation_of
 from tests.simulation.oracle import Followed
 from tests.simulation.world import World
 
+NEVER_STARTED = b"never-started"
+"""Why the engine gives up an early message; the judge has seen that it had to (orchestrator/testkit/judge_waits.py)."""
+
 
 def verdict(world: World) -> Iterator[str]:
     """Everything that is wrong, one sentence each."""
@@ -30,7 +33,7 @@ def verdict(world: World) -> Iterator[str]:
     standing = _standing(world)
     for followed in world.oracle.processes.values():
         process = followed.process
-        if process is None:
+        if process is None or process.phase == "early":
             continue
         try:
             followed.fold.refold()
@@ -68,7 +71,8 @@ def _routed(world: World) -> Iterator[str]:
             if (topic, record.partition, record.offset) in world.junk:
                 continue
             envelope = decode_headers(record.headers)
-            concerns = envelope.process_id is not None or world.book.routes(envelope.type)
+            routed = world.book.routes(envelope.type) or world.book.observes(envelope.type)
+            concerns = envelope.process_id is not None or routed
             if concerns and (topic, record.partition, record.offset) not in there:
                 yield f"{envelope.type} at {topic}/{record.partition}/{record.offset} never reached the inbox"
 
@@ -89,7 +93,7 @@ def _given_up(world: World) -> Iterator[str]:
             found = dict(record.headers)
             place = (found["dl_topic"].decode(), int(found["dl_partition"]), int(found["dl_offset"]))
             given_up.add(place)
-            if place not in world.junk:
+            if place not in world.junk and found["dl_reason"] != NEVER_STARTED:
                 identity, reason = found.get("ce_id", b"").decode(), found["dl_reason"].decode()
                 yield f"{topic}: {place} ({identity}) was given up: {reason}"
     for place in sorted(world.junk - given_up):
@@ -126,7 +130,7 @@ def _stored_process(world: World, process_id: str, followed: Followed, process: 
 
 def _standing(world: World) -> dict[str, str]:
     """Command id -> step, of all effects that are there and were not undone."""
-    standing = dict(world.ledger.standing)
+    standing = {key: key.split("/")[1] for key in world.ledger.standing}  # the path: elements and rounds are told apart
     standing |= {key: "charge" for key, one in world.gateway.inner._charges.items() if not one.refunded}
     standing |= {key: "create_label" for key, one in world.carrier.inner._labels.items() if one.status != "void"}
     for identity in world.oracle.expected:

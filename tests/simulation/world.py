@@ -97,15 +97,17 @@ class World:
         self.broker.commit_start(ENGINE_GROUP, INBOX)
         self.images = Images()
         self.oracle = Oracle(self.book, self.broken, self.say)
+        self.seen = self.broker.seen = self.images.seen = self.oracle.seen
+        """How often what happened (coverage.py)."""
         self.images.on_write = self._stored
         self.ledger = Ledger(self.say, self.broken)
         pace = scenario.pace
-        self.temper = Temper(scenario.seed, pace.lab_trouble, pace.order_trouble)
+        self.temper = Temper(scenario.seed, pace.lab_trouble, pace.order_trouble, self.seen)
         self.lab = LabProvider(self.ledger, self.temper, self.tell)
         self.gateway = Gateway(self.temper)
         self.carrier = FaultyCarrier(self.temper, self.now_ms)
         self.stock = MemoryStock(lambda sku: {} if sku.startswith("absent") else {"east": 2, "west": 3})
-        self.service_stores = {service.name: ServiceStore(self.now_ms) for service in self.services}
+        self.service_stores = {service.name: ServiceStore(self.now_ms, self.seen) for service in self.services}
         self.slots: dict[str, Slot] = {}
         self._foreign = count(1)
         loop.born = adopt
@@ -164,7 +166,7 @@ class World:
         if program is not None:
             self._repeat_later(record)
         ours = program is not None and program.name.startswith("orchestrator")
-        self.oracle.appended(record, ours and record.topic != ORCHESTRATOR_DEAD_LETTERS)
+        self.oracle.appended(record, ours)
 
     def _repeat_later(self, record: IncomingRecord) -> None:
         """Somebody who forwards a topic, or has seen no ack, publishes what is there already."""
@@ -174,6 +176,7 @@ class World:
         if self._sloppy.random() < sloppy:
             after_s = self._sloppy.random() * self._sloppy.choice((0.05, 2.0, 60.0))
             self.pending += 1
+            self.seen["answered twice" if "ce_causationid" in dict(record.headers) else "repeated later"] += 1
             self.loop.call_later(after_s, self.repeat, record)
 
     def repeat(self, record: IncomingRecord) -> None:
@@ -200,6 +203,7 @@ class World:
             f"{program.name}: checkpoint of shard {checkpoint.shard} {checkpoint.expected_next} ->"
             f" {checkpoint.position.next}: {result.value}"
         )
+        self.seen[f"checkpoint {result.value}"] += 1
         self.oracle.stored(checkpoint, result)
 
     # Programs.

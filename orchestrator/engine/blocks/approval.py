@@ -1,13 +1,13 @@
 """Transitions of `approval`: a person of a role approves or rejects, within a limit. Given up at once when undone.
 
 State: `waiting`, then `succeeded` with the form, `failed` when it was rejected (reason `refused`; the form is kept as
-the refusal) or the limit has passed (reason `silent`), `skipped`. While the timer `escalation` is set, or where there
-is none, only the block's own role may decide; once it has fired, the role that it names may as well.
+the refusal) or the limit has passed (reason `silent`), `skipped`. Only the block's own role may decide; once the timer
+`escalation` has fired, or the limit has passed (`escalated`), the role that the escalation names may as well. The
+timer alone does not say so: a rejection past the pivot stops it, and the block stays open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -21,7 +21,7 @@ from orchestrator.language.waiting import Approval
 
 def start(turn: Turn, node: Node) -> None:
     block = _block(node)
-    turn.change(node, status="waiting", detail=None, refusal=None)
+    turn.change(node, status="waiting", detail=None, refusal=None, escalated=False)
     turn.set_timer(f"{node.key}/limit", turn.now_ms + round(block.limit.total_seconds() * 1000))
     if block.escalation is not None:
         turn.set_timer(f"{node.key}/escalation", turn.now_ms + round(block.escalation.after.total_seconds() * 1000))
@@ -34,12 +34,12 @@ def is_open(turn: Turn, node: Node) -> bool:
 
 def roles(turn: Turn, node: Node) -> frozenset[str]:
     """Who may decide now."""
-    return roles_at(_block(node), node.key, turn.timers)
+    return roles_of(_block(node), escalated=turn.step(node).escalated)
 
 
-def roles_at(block: Approval, key: str, timers: Mapping[str, int]) -> frozenset[str]:
-    """Who may decide while these timers are set. `key`: of the approval's node."""
-    if block.escalation is None or f"{key}/escalation" in timers:
+def roles_of(block: Approval, *, escalated: bool) -> frozenset[str]:
+    """Who may decide, before it has escalated and after."""
+    if block.escalation is None or not escalated:
         return frozenset((block.role,))
     return frozenset((block.role, block.escalation.role))
 
@@ -59,12 +59,13 @@ def decided(turn: Turn, node: Node, decision: Literal["approve", "reject"], form
 def on_limit(turn: Turn, node: Node) -> None:
     _stop_timers(turn, node)
     detail = f"nobody has decided within {_block(node).limit}"
-    turn.change(node, status="failed", detail=detail)
+    turn.change(node, status="failed", detail=detail, escalated=_block(node).escalation is not None)
     turn.fail(node, "silent", detail)
 
 
 def on_escalation(turn: Turn, node: Node) -> None:
     turn.clear_timer(f"{node.key}/escalation")
+    turn.change(node, escalated=True)
     block, before = _block(node), turn.before
     assert block.escalation is not None
     role = block.escalation.role

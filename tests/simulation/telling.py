@@ -1,0 +1,59 @@
+"""A failing run as something to read: what world it was, and what concerns the process that went wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from contracts.ids import partition_of
+from contracts.topics import SHARDS
+from orchestrator.testkit.grammar import describe
+from tests.simulation.run import Outcome
+from tests.simulation.scenario import Scenario
+
+WHOLE_LINES_MAX = 60
+"""A trace as short as this is told whole."""
+LINES_MAX = 250
+PROCESS = re.compile(r"(lab|order-fulfilment):[a-z]+\d*-\d+")
+
+
+def head(scenario: Scenario) -> Iterator[str]:
+    """What the world is made of."""
+    if scenario.jobs:
+        saga = scenario.saga
+        yield f"saga lab: {describe(saga.body)}"
+        if saga.cancelled is not None:
+            yield f"  cancelled: {describe(saga.cancelled)}"
+        if saga.cancelled_by is not None:
+            yield f"  cancelled_by: {saga.cancelled_by[0].__name__}"
+        if saga.deadline is not None:
+            yield f"  deadline: {saga.deadline.total_seconds():.0f} s"
+    yield f"processes: {', '.join(scenario.process_ids)}"
+    if scenario.ghosts:
+        yield f"never begins: {', '.join(f'lab:{ghost}' for ghost in scenario.ghosts)}"
+    yield "faults:" if scenario.faults else "faults: none are needed"
+    for fault in scenario.faults:
+        yield f"  {fault}"
+
+
+def story(outcome: Outcome) -> Iterator[str]:
+    """The trace up to the violation; if that names a process, only what concerns it, its shard and the programs."""
+    assert outcome.violation is not None
+    lines = list(outcome.trace)
+    broken = next((place for place, line in enumerate(lines) if "BROKEN: " in line), len(lines) - 1)
+    lines = lines[: broken + 1]
+    concerned = PROCESS.search(outcome.violation)
+    if concerned is not None and len(lines) > WHOLE_LINES_MAX:
+        kept = [line for line in lines if _concerns(line, concerned[0])]
+        yield f"(of {len(lines)} lines those about {concerned[0]}; --verbose shows all)"
+        lines = kept
+    if len(lines) > LINES_MAX:
+        yield f"(the first {len(lines) - LINES_MAX} lines are left out)"
+    yield from lines[-LINES_MAX:]
+
+
+def _concerns(line: str, process_id: str) -> bool:
+    key, shard = process_id.partition(":")[2], partition_of(process_id, SHARDS)
+    if key in line or "***" in line or "BROKEN: " in line or line.endswith(" starts"):
+        return True
+    return f"checkpoint of shard {shard} " in line or ("the engine's group is at" in line and f" {shard}/" in line)
