@@ -29,6 +29,8 @@ from operations.endpoints import EndpointsError, find_endpoints
 from operations.http import OperationsServer
 from operations.logs import configure_logs
 from orchestrator.engine.book import SagaBook
+from orchestrator.runtime.audit_loop import AuditLoop, AuditMetrics
+from orchestrator.runtime.audit_redis import RedisAuditStore
 from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.clock import Clock
 from orchestrator.runtime.clock_ownership import ClockOwnership
@@ -202,7 +204,7 @@ class _Program:
         self._readiness = readiness
         self._store = store
         self._kafka = KafkaLog(settings.kafka, settings.instance)
-        self._loops: list[Router | EngineLoop | ClockOwnership | Clock] = []
+        self._loops: list[Router | EngineLoop | ClockOwnership | Clock | AuditLoop] = []
 
     async def open(self, stack: AsyncExitStack) -> None:
         """The clock hears the broker's time from every append of the others."""
@@ -219,6 +221,7 @@ class _Program:
         engine = self._engine(on_append) if "engine" in roles else None
         if engine is not None:
             self._loops.append(engine)
+            self._loops.append(self._audit(engine))
         if "clock" in roles:
             clocks.append(self._clock(engine))
             self._loops.extend(clocks)
@@ -237,6 +240,11 @@ class _Program:
             new_id=lambda: uuid4().hex,
             on_append=on_append,
         )
+
+    def _audit(self, engine: EngineLoop) -> AuditLoop:
+        metrics = AuditMetrics(self._metrics.registry, time.time)
+        store = RedisAuditStore(self._store)
+        return AuditLoop(store, lambda: engine.ownership.owned, metrics, monotonic=time.monotonic, wall_s=time.time)
 
     def _clock(self, engine: EngineLoop | None) -> Clock:
         """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -39,6 +39,20 @@ REVIEW_S = 30.0
 """How often refused shards are looked at again."""
 LAG_S = 1.0
 """How often the lag gauge is renewed."""
+
+
+CANCEL_AGAIN_S = 1.0
+"""A task that goes on for so long after it was cancelled is cancelled again."""
+
+
+async def end_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until all have ended. Once is not enough: a driver may lose a cancellation (redis-py turns one that
+    meets a failing connect into an error like any other), and a loop that waits errors out would go on for ever."""
+    pending: Collection[asyncio.Task[None]] = [task for task in tasks if not task.done()]
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +126,11 @@ class EngineLoop:
         try:
             done, _ = await asyncio.wait((main, *background), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                if (error := task.exception()) is not None:
+                    log.error("the engine ends", part=task.get_name(), error=repr(error), exc_info=error)
                 task.result()
         finally:
-            for task in (main, *background):
-                task.cancel()
-            await asyncio.gather(main, *background, return_exceptions=True)
+            await end_all((main, *background))
         await self.flush()
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, cast
 
@@ -223,6 +223,38 @@ class RedisStore:
         (reply,) = await self._run([("HGETALL", REFUSED_KEY)])
         flat = [part for pair in reply.items() for part in pair] if isinstance(reply, dict) else reply
         return {int(shard): kept for shard, kept in zip(flat[::2], flat[1::2], strict=True)}
+
+    # For the audit, which reads and mends beside this store (`audit_redis`).
+
+    @staticmethod
+    def script(name: str) -> _Script:
+        """A Lua script of this package."""
+        return _Script(name)
+
+    async def run(self, commands: Sequence[Command], script: _Script | None = None) -> list[Reply]:
+        """Replies in order. Raises StoreUnavailable if any of them failed: others may have been done."""
+        return await self._run(commands, script)
+
+    async def keys(self, pattern: str, page: int) -> AsyncIterator[list[str]]:
+        """All keys that fit, about `page` keys looked at a time; one may be told twice. Raises StoreUnavailable."""
+        nodes: Sequence[Any] = (None,) if self._cluster is None else self._cluster.get_primaries()
+        for node in nodes:
+            cursor = 0
+            while True:
+                cursor, found = await self._scan(node, cursor, pattern, page)
+                yield [key.decode() for key in found]
+                if cursor == 0:
+                    break
+
+    async def _scan(self, node: Any, cursor: int, pattern: str, page: int) -> tuple[int, Sequence[bytes]]:
+        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", page)
+        client: Any = self._client if self._cluster is None else self._cluster
+        where = {} if node is None else {"target_nodes": node}
+        try:
+            reply = await client.execute_command(*words, **where)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        return int(reply[0]), reply[1]
 
     # Calls.
 
