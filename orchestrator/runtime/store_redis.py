@@ -50,6 +50,7 @@ CALL_LIMIT_S = 5.0
 RETRIES = 2
 CLUSTER_CALLS_MAX = 16
 """Calls at once in a cluster: its client has at most 31 connections a node."""
+TRANSPORT_CLOSED = "the handler is closed"
 Command = tuple[Any, ...]
 Reply = Any
 
@@ -136,8 +137,8 @@ class RedisStore:
             else:
                 assert self._client is not None
                 infos = [await self._client.info()]
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        except (RedisError, OSError, RuntimeError) as error:
+            raise _away(error) from error
         for info in infos:
             problem = unfit(info)
             if problem is not None:
@@ -252,8 +253,8 @@ class RedisStore:
         where = {} if node is None else {"target_nodes": node}
         try:
             reply = await client.execute_command(*words, **where)
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        except (RedisError, OSError, RuntimeError) as error:
+            raise _away(error) from error
         return int(reply[0]), reply[1]
 
     # Calls.
@@ -269,8 +270,8 @@ class RedisStore:
                 await self._teach(script)
                 for number, reply in zip(forgotten, await self._send([commands[n] for n in forgotten]), strict=True):
                     replies[number] = reply
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        except (RedisError, OSError, RuntimeError) as error:
+            raise _away(error) from error
         for reply in replies:
             if isinstance(reply, Exception):
                 raise StoreUnavailable(f"{type(reply).__name__}: {reply}") from reply
@@ -295,6 +296,14 @@ class RedisStore:
         client = self._cluster or self._client
         assert client is not None
         await cast(Awaitable[Any], client.script_load(script.text))
+
+
+def _away(error: Exception) -> Exception:
+    """A lost connection as StoreUnavailable, anything else as it is. uvloop raises a bare RuntimeError for a write on a
+    transport that was closed in the same turn of the loop (uvloop issue 506), and redis-py lets it pass."""
+    if isinstance(error, RuntimeError) and TRANSPORT_CLOSED not in str(error):
+        return error
+    return StoreUnavailable(f"{type(error).__name__}: {error}")
 
 
 def unfit(info: Mapping[str, Any]) -> str | None:
