@@ -255,7 +255,8 @@ class RedisStore:
             reply = await client.execute_command(*words, **where)
         except (RedisError, OSError, RuntimeError) as error:
             raise _away(error) from error
-        return int(reply[0]), reply[1]
+        position = next(iter(reply[0].values())) if isinstance(reply[0], dict) else reply[0]  # a cluster's, by node
+        return int(position), reply[1]
 
     # Calls.
 
