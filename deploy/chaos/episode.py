@@ -103,6 +103,7 @@ class Episode:
             open_now = self._open()
             incident.problems.append(f"{len(open_now)} orders did not end, such as {', '.join(sorted(open_now)[:5])}")
         await self._until(self._at_rest, REST_SECONDS_MAX)
+        incident.problems += [f"audit: {finding}" for finding in (await self._scene.operator.audit())[:PROBLEMS_MAX]]
         broken = [line for line in await self._lines() if not line.holds]
         for line in broken:
             incident.problems += [f"{line.name}: {wrong}" for wrong in line.discrepancies[:PROBLEMS_MAX]]

@@ -55,6 +55,14 @@ class Operator:
         await asyncio.gather(*(self._retry(one) for one in found))
         return [one["process_id"] for one in found]
 
+    async def audit(self) -> list[str]:
+        """What `counterpoint audit --deep` finds, a sentence each."""
+        said = await self.run("audit", "--deep", "--json")
+        if said.code not in (0, 1) or not said.out:
+            return [f"`counterpoint audit` failed: {said.error.strip()}"]
+        found = json.loads(said.out)["findings"]
+        return [f"{one['process_id'] or one['shard']}: {one['code']}: {one['why']}" for one in found]
+
     async def _retry(self, one: dict[str, Any]) -> None:
         step = ("--step", one["step"]) if one["step"] else ()
         await self.run("retry", one["process_id"], *step, "--yes", "--note", "chaos: the fault is over")

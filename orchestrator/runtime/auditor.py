@@ -21,6 +21,8 @@ LOOK_PAUSE_S = 0.3
 """Between two looks at a suspect: several checkpoints (50 ms)."""
 FINDINGS_MAX = 10_000
 """One round tells so many; what is more, the next round finds."""
+SUSPECTS_MAX = 2_000
+"""On a busy system many a process moves while it is looked at: so many are kept for a second look."""
 SHARE = 0.01
 """Of one processor, at most: half of the 2 % that an audit may cost."""
 SLEEP_MAX_S = 5.0
@@ -38,6 +40,14 @@ class Round:
     def stranded(self) -> frozenset[str]:
         """Ids of the processes that cannot go on; a shard that cannot counts by its number."""
         return frozenset(one.process_id or f"shard {one.shard}" for one in self.findings if one.strands)
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """Something was wrong with this process when its state was `blob`."""
+
+    kept: Kept
+    blob: bytes | None
 
 
 class Pace:
@@ -83,16 +93,23 @@ class Auditor:
     ) -> Round:
         """Look at everything in these shards (None: in all) once; `on_process` hears of every state. Raises
         StoreUnavailable."""
-        found = Round()
-        told: set[str] = set()
+        found, suspects = Round(), dict[str, _Suspect]()
         self._pace.start()
         async for page in self._store.names(shards, PAGE):
-            await self._page(page, found, told, on_process)
+            await self._page(page, found, suspects, on_process)
             await self._pace.rest()
+            if len(suspects) >= SUSPECTS_MAX:
+                await self._confirm(suspects, found)
+                suspects.clear()
+        await self._confirm(suspects, found)
         return found
 
     async def _page(
-        self, page: Sequence[Name], found: Round, told: set[str], on_process: Callable[[Process], None] | None
+        self,
+        page: Sequence[Name],
+        found: Round,
+        suspects: dict[str, _Suspect],
+        on_process: Callable[[Process], None] | None,
     ) -> None:
         kept = _kept(page)
         states = frozenset(name.process_id for name in page if name.source == "state")
@@ -102,30 +119,33 @@ class Auditor:
             if on_process is not None and process.id in states:
                 on_process(process)
 
-        suspects = await self._suspects(kept, hear)
-        for _ in range(LOOKS_AGAIN):
-            if not suspects:
-                return
-            await self._sleep(LOOK_PAUSE_S)
-            again = await self._suspects({process_id: kept[process_id] for process_id in suspects})
-            suspects = {
-                process_id: (sight, findings)
-                for process_id, (sight, findings) in again.items()
-                if suspects[process_id][0].blob == sight.blob
-            }
-        for process_id, (sight, findings) in suspects.items():
-            self._tell(process_id, sight, findings, found, told)
+        for process_id, (sight, _) in (await self._suspects(kept, hear)).items():
+            before = suspects.get(process_id)
+            names = kept[process_id] if before is None else _joined(before.kept, kept[process_id])
+            suspects[process_id] = _Suspect(names, sight.blob)
 
-    def _tell(self, process_id: str, sight: Sight, findings: tuple[Finding, ...], found: Round, told: set[str]) -> None:
-        """A process is found under many names, and with each of them what is wrong with it."""
-        new = [one for one in findings if f"{process_id}/{one.why}" not in told]
-        if not new or len(found.findings) >= FINDINGS_MAX:
-            return
-        told.update(f"{process_id}/{one.why}" for one in new)
-        found.findings.extend(new)
-        mend = mend_of(sight)
-        if mend is not None:
-            found.mends[process_id] = _joined(found.mends.get(process_id), mend)
+    async def _confirm(self, suspects: dict[str, _Suspect], found: Round) -> None:
+        """Look again, all together; tell of those that have not moved."""
+        left = dict(suspects)
+        findings: dict[str, tuple[Sight, tuple[Finding, ...]]] = {}
+        for _ in range(LOOKS_AGAIN if left else 0):
+            await self._sleep(LOOK_PAUSE_S)
+            findings = {}
+            for first in range(0, len(left), PAGE):
+                ids = list(left)[first : first + PAGE]
+                findings |= await self._suspects({process_id: left[process_id].kept for process_id in ids})
+                await self._pace.rest()
+            left = {
+                process_id: left[process_id]
+                for process_id, (sight, _) in findings.items()
+                if sight.blob == left[process_id].blob
+            }
+        for process_id in list(left)[: FINDINGS_MAX - len(found.findings)]:
+            sight, wrong = findings[process_id]
+            found.findings.extend(wrong)
+            mend = mend_of(sight)
+            if mend is not None:
+                found.mends[process_id] = mend
 
     async def _suspects(
         self, kept: dict[str, Kept], hear: Callable[[Process], None] = lambda process: None
@@ -168,16 +188,5 @@ def _kept(page: Iterable[Name]) -> dict[str, Kept]:
     return found
 
 
-def _joined(one: Mend | None, other: Mend) -> Mend:
-    """Two looks at one state may have looked at different names."""
-    if one is None or one.blob != other.blob:
-        return other
-    return Mend(
-        other.process_id,
-        other.blob,
-        tuple(dict.fromkeys((*one.timers_set, *other.timers_set))),
-        tuple(dict.fromkeys((*one.timers_unset, *other.timers_unset))),
-        tuple(dict.fromkeys((*one.indexes_set, *other.indexes_set))),
-        tuple(dict.fromkeys((*one.indexes_unset, *other.indexes_unset))),
-        other.updated_at_ms,
-    )
+def _joined(one: Kept, other: Kept) -> Kept:
+    return Kept(one.timers | other.timers, one.indexes | other.indexes)
