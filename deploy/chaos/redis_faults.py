@@ -55,15 +55,9 @@ class RedisServer:
         finally:
             await redis.aclose()
 
-    async def used_bytes(self) -> int:
-        redis = Redis.from_url(self.url, socket_timeout=CALL_SECONDS)
-        try:
-            return int((await redis.info("memory"))["used_memory"])
-        finally:
-            await redis.aclose()
-
     @property
     def url(self) -> str:
+        """Where it listens."""
         redis = self._stack.endpoints.redis
         return redis.orchestrator if self.name == "redis-orchestrator" else redis.services
 
