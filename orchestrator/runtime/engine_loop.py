@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 ENGINE_GROUP = "counterpoint.engine"
 REVIEW_S = 30.0
 """How often refused shards are looked at again."""
+STORED_REVIEW_S = 2.0
+"""How often the positions of shards at rest are compared with what the store has."""
 LAG_S = 1.0
 """How often the lag gauge is renewed."""
 
@@ -168,18 +170,22 @@ class EngineLoop:
     async def _claim_forever(self) -> None:
         loop, backoff = asyncio.get_running_loop(), Backoff()
         review_at = loop.time() + REVIEW_S
+        stored_at = loop.time() + STORED_REVIEW_S
         while True:
             if loop.time() >= review_at:
                 self.ownership.review_refused()
                 review_at = loop.time() + REVIEW_S
             try:
+                if loop.time() >= stored_at:
+                    await self.ownership.review_stored()
+                    stored_at = loop.time() + STORED_REVIEW_S
                 await self.claim()
             except (StoreUnavailable, LogUnavailable) as error:
                 log.warning("claims wait", error=str(error))
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
-            await self.ownership.wait_for_pending(review_at - loop.time())
+            await self.ownership.wait_for_pending(min(review_at, stored_at) - loop.time())
 
     async def step(self, timeout_ms: int) -> int:
         """One batch; returns how many inputs were folded and published."""

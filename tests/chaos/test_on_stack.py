@@ -1,4 +1,4 @@
-"""A short chaos run on the real stack: two faults that must be survived, and a planted loss that must be found."""
+"""A short chaos run on the real stack: a fault that must be survived, and a planted loss that must be found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PLANTED = Fault("planted-charge", "planted", "a card is charged twice", charge_b
 
 async def test_faults_are_survived_and_a_planted_loss_is_found(tmp_path: Path) -> None:
     plan = Plan(RATE, SCALE, tmp_path, lambda: time.time_ns() // 1_000_000)
-    faults = (*named(("kill-engine-and-payment", "redis-rewound")), PLANTED)
+    faults = (*named(("redis-rewound",)), PLANTED)
     async with Chaos(tmp_path / "stack", 11, plan, lambda text: None, silent) as chaos:
         rows = [row async for row in chaos.rows(faults)]
     *survived, planted = rows
