@@ -1,4 +1,4 @@
-"""A store that went back in time is noticed also by shards at rest: their timers are gone, and nobody else would tell."""
+"""A store that went back in time is noticed also by shards at rest: their timers are gone, and nobody would tell."""
 
 from __future__ import annotations
 
