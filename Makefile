@@ -16,8 +16,10 @@ QUICK ?=
 SEEDS ?= 2000
 PROFILE ?=
 ARGS ?=
+MINUTES ?=
+SCALE ?= 1
 
-.PHONY: help setup up down demo test simulate check bench bench-waiting schemas handlers
+.PHONY: help setup up down demo test chaos simulate check bench bench-waiting schemas handlers
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +46,9 @@ demo: setup ## a day's orders with everything that goes wrong, reconciled (ORDER
 
 test: setup ## all tests, with a real Kafka and Redis (ARGS="tests/unit -k name")
 	$(PY) -m pytest $(ARGS)
+
+chaos: setup ## every fault under load on the real stack, reconciled (SEED=7 MINUTES=30 SCALE=0.2 ARGS="--fault kill-engine")
+	@$(PY) -m deploy.chaos --seed $(SEED) --scale $(SCALE) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 simulate: setup ## the whole system in a faulty world in virtual time (SEEDS=2000; replay one: ARGS="--seed 42 --verbose")
 	@$(PY) -m tests.simulation $(if $(ARGS),$(ARGS),--seeds $(SEEDS))

@@ -31,6 +31,8 @@ from operations.endpoints import EndpointsError, find_endpoints
 from operations.http import OperationsServer
 from operations.logs import configure_logs
 from orchestrator.engine.book import SagaBook
+from orchestrator.runtime.audit_loop import AuditLoop, AuditMetrics
+from orchestrator.runtime.audit_redis import RedisAuditStore
 from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.clock import Clock
 from orchestrator.runtime.clock_ownership import ClockOwnership
@@ -218,7 +220,7 @@ class _Program:
         self._readiness = readiness
         self._store = store
         self._kafka = KafkaLog(settings.kafka, settings.instance)
-        self._loops: list[Router | EngineLoop | ClockOwnership | Clock | Snapshotter] = []
+        self._loops: list[Router | EngineLoop | ClockOwnership | Clock | Snapshotter | AuditLoop] = []
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Clock and snapshotter hear the broker's time from every append of the others."""
@@ -238,6 +240,7 @@ class _Program:
             snapshotter = self._snapshotter(engine)
             observers.append(snapshotter.observe)
             self._loops.append(snapshotter)
+            self._loops.append(self._audit(engine))
         if "clock" in roles:
             clock = self._clock(engine)
             observers.append(clock.observe)
@@ -267,6 +270,11 @@ class _Program:
         restorer = Restorer(self._kafka, self._store, rules, metrics, _new_id)
         engine.ownership.mend_with(Mending(self._store, restorer, snapshotter, rules.semantics, _new_id))
         return snapshotter
+
+    def _audit(self, engine: EngineLoop) -> AuditLoop:
+        metrics = AuditMetrics(self._metrics.registry, time.time)
+        store = RedisAuditStore(self._store)
+        return AuditLoop(store, lambda: engine.ownership.owned, metrics, monotonic=time.monotonic, wall_s=time.time)
 
     def _clock(self, engine: EngineLoop | None) -> Clock:
         """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""

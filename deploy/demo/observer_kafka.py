@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
 from contracts.record import IncomingRecord
-from deploy.demo.observation import Observation
 
 POLL_MS = 200
 FETCH_WAIT_MS = 300
@@ -20,10 +19,10 @@ FETCH_BYTES_MIN = 1024 * 1024
 class Observer:
     """Runs as a task until it is cancelled; `quiet_seconds` tells how long nothing new has come."""
 
-    def __init__(self, kafka: str, topics: Sequence[str], observation: Observation) -> None:
+    def __init__(self, kafka: str, topics: Sequence[str], take: Callable[[IncomingRecord], None]) -> None:
         self._kafka = kafka
         self._topics = topics
-        self._observation = observation
+        self._fold = take
         self._last_news = 0.0
 
     @property
@@ -53,7 +52,7 @@ class Observer:
 
     def _take(self, records: Iterable[Any]) -> None:
         for record in records:
-            self._observation.take(incoming(record))
+            self._fold(incoming(record))
             self._last_news = asyncio.get_running_loop().time()
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from contracts.record import OutgoingRecord
 from contracts.topics import MESSAGE_BYTES_MAX
@@ -34,7 +34,7 @@ class Publisher:
         self._on_published = on_published
         self._has_started = has_started
 
-    async def run(self, sendings: Sequence[Sending]) -> None:
+    async def run(self, sendings: Iterable[Sending]) -> None:
         """Returns when everything is acknowledged or refused."""
         producer = AIOKafkaProducer(bootstrap_servers=self._kafka, enable_idempotence=True)
         await producer.start()
@@ -43,7 +43,7 @@ class Publisher:
         finally:
             await producer.stop()
 
-    async def _send_all(self, producer: AIOKafkaProducer, sendings: Sequence[Sending]) -> None:
+    async def _send_all(self, producer: AIOKafkaProducer, sendings: Iterable[Sending]) -> None:
         loop = asyncio.get_running_loop()
         began, waiting = loop.time(), set[asyncio.Task[None]]()
         for number, sending in enumerate(sendings):
@@ -53,7 +53,7 @@ class Publisher:
             if sending.expects == "refused":
                 await self._send_refused(sending)
                 continue
-            future = await producer.send(**_arguments(sending.record))
+            future = await _sent(producer, sending)
             waiting.add(asyncio.create_task(self._acknowledged(sending, future)))
             if len(waiting) >= UNACKNOWLEDGED_MAX:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +84,16 @@ class Publisher:
             self._on_published(Published(sending, place, metadata.timestamp))
         finally:
             await producer.stop()
+
+
+async def _sent(producer: AIOKafkaProducer, sending: Sending) -> asyncio.Future[object]:
+    """Waits while the producer has no room, for as long as the broker is away: a shop does not lose its orders."""
+    while True:
+        try:
+            future: asyncio.Future[object] = await producer.send(**_arguments(sending.record))
+        except KafkaTimeoutError:
+            continue
+        return future
 
 
 def _raise_failures(done: set[asyncio.Task[None]]) -> None:

@@ -91,7 +91,7 @@ async def perform(
 async def _observed(kafka: str, seen: Observation) -> AsyncIterator[Observer]:
     topics = [events_topic(context) for context in CONTEXTS]
     topics += [LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, *map(dead_letters_topic, SERVICES)]
-    observer, ready = Observer(kafka, topics, seen), asyncio.Event()
+    observer, ready = Observer(kafka, topics, seen.take), asyncio.Event()
     observing = asyncio.create_task(observer.run(ready))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait((observing, waiting), return_when=asyncio.FIRST_COMPLETED)

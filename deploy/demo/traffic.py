@@ -62,13 +62,13 @@ def plan_traffic(orders: Sequence[PlannedOrder], seed: int) -> tuple[Sending, ..
     """The orders in their order; a repeat or an attack on an order always comes after it. What waits for a process to
     start comes last, so that it holds nothing up."""
     chance = random.Random(f"{seed}/traffic")
-    sendings = [_start(order.placed) for order in orders]
+    sendings = [start_of(order.placed) for order in orders]
     if len(orders) >= 2:
         sendings[:2] = _same_id(orders[0].placed, orders[1].placed)
     extras: list[tuple[int, Sending]] = []
     for _ in range(round(len(orders) * REPEATED_SHARE) or 1):
         number = chance.randrange(len(orders))
-        extras.append((_later(number, len(orders), chance), _repeat(sendings[number])))
+        extras.append((_later(number, len(orders), chance), repeat_of(sendings[number])))
     for number_of_kind, make in enumerate(_BAD):
         for turn in range(max(1, round(len(orders) * BAD_SHARE))):
             number = chance.randrange(len(orders))
@@ -94,7 +94,8 @@ def _record(message: Message, id: str, source: str = SOURCE, *, value: bytes | N
     return OutgoingRecord(message.topic, message.key.encode(), body, encode_headers(envelope))
 
 
-def _start(order: OrderPlaced) -> Sending:
+def start_of(order: OrderPlaced) -> Sending:
+    """The event that starts the order's process."""
     return Sending("order", _record(order, f"order-{order.order_id}"), "starts", process=process_of(order.order_id))
 
 
@@ -108,7 +109,8 @@ def _same_id(one: OrderPlaced, other: OrderPlaced) -> list[Sending]:
     ]
 
 
-def _repeat(first: Sending) -> Sending:
+def repeat_of(first: Sending) -> Sending:
+    """The same start event once more."""
     return replace(first, name="repeated event", expects="ignored", reason="duplicate-start")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from orchestrator.cli import dead_letters, topics, versions
+from orchestrator.cli.audit import EXAMPLES as AUDIT_EXAMPLES
+from orchestrator.cli.audit import audit
 from orchestrator.cli.draw import draw
 from orchestrator.cli.options import AsJson, EndpointsFile
 from orchestrator.cli.processes import list_processes, show
@@ -57,6 +59,7 @@ def build_app() -> typer.Typer:
     app.command("publish", help=EXAMPLES)(publish)
     app.add_typer(dead_letters.group, name="dead-letters")
     app.command("recover")(recover)
+    app.command("audit", help=AUDIT_EXAMPLES)(audit)
     app.command("verify")(verify)
     app.command("try", help=TRY_EXAMPLES)(try_saga)
     app.command("draw")(draw)

@@ -10,14 +10,18 @@ from typing import Any
 
 from contracts.ids import partition_of
 from contracts.record import IncomingRecord, OutgoingRecord
-from contracts.topics import DOMAIN_PARTITIONS, TopicSpec
+from contracts.topics import DOMAIN_PARTITIONS, INBOX, SHARDS, TopicSpec
 from operations.endpoints import Endpoints
-from orchestrator.cli.ports import Appended, ShardKeeper
+from orchestrator.cli.ports import Appended, AuditAccess, ShardKeeper
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
+from orchestrator.runtime.audit_log_memory import MemoryAuditLog
+from orchestrator.runtime.audit_memory import MemoryAuditStore
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
+from orchestrator.runtime.log_memory import MemoryLog
 from orchestrator.runtime.ownership import RefusedShard
 from orchestrator.runtime.readmodel import UNFINISHED, Query, VersionKey
+from orchestrator.runtime.store_memory import MemoryStore
 from orchestrator.runtime.topics_kafka import TopicsReport
 
 OnAction = Callable[[Any, str], Awaitable[None]]
@@ -45,6 +49,9 @@ class MemoryConnections:
     failure: Exception | None = None
     """Raised by every connection: the stack is away."""
     appended_at_ms: int = 0
+    store: MemoryStore = field(default_factory=MemoryStore)
+    """What an audit reads, and the log beside it."""
+    log: MemoryLog = field(default_factory=lambda: MemoryLog({INBOX: SHARDS}, lambda: 0))
 
     # Connections: all of them are this object.
 
@@ -72,6 +79,12 @@ class MemoryConnections:
 
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[MemoryConnections]:
         return self._open()
+
+    @asynccontextmanager
+    async def audit(self, endpoints: Endpoints) -> AsyncIterator[AuditAccess]:
+        if self.failure is not None:
+            raise self.failure
+        yield AuditAccess(MemoryAuditStore(self.store), self.store, MemoryAuditLog(self.log))
 
     def means_away(self, error: Exception) -> bool:
         return isinstance(error, OSError)

@@ -8,9 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operations.endpoints import Endpoints
 from orchestrator.cli.inbox_kafka import KafkaRetained, open_retained
 from orchestrator.cli.letters_kafka import KafkaLetterBox, open_letters
-from orchestrator.cli.ports import OperatorInbox, ProcessReader, Sender, ShardKeeper, TopicKeeper
+from orchestrator.cli.ports import AuditAccess, OperatorInbox, ProcessReader, Sender, ShardKeeper, TopicKeeper
 from orchestrator.cli.sender_kafka import AWAY_ERRORS, KafkaSender, open_sender
 from orchestrator.cli.shards_real import open_shards
+from orchestrator.runtime.audit_log_kafka import open_audit_log
+from orchestrator.runtime.audit_redis import RedisAuditStore
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp, input_record
 from orchestrator.runtime.log import LogUnavailable
 from orchestrator.runtime.readmodel import ReadModel
@@ -43,6 +45,9 @@ class RealConnections:
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]:
         return KafkaTopics(endpoints.kafka)
 
+    def audit(self, endpoints: Endpoints) -> AbstractAsyncContextManager[AuditAccess]:
+        return _audit(endpoints)
+
     def means_away(self, error: Exception) -> bool:
         return isinstance(error, AWAY)
 
@@ -66,5 +71,15 @@ async def _read_model(url: str) -> AsyncIterator[ProcessReader]:
     store = RedisStore(url)
     try:
         yield ReadModel(store)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _audit(endpoints: Endpoints) -> AsyncIterator[AuditAccess]:
+    store = RedisStore(endpoints.redis.orchestrator)
+    try:
+        async with open_audit_log(endpoints.kafka) as log:
+            yield AuditAccess(RedisAuditStore(store), store, log)
     finally:
         await store.close()

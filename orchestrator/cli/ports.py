@@ -15,10 +15,13 @@ from contracts.topics import TopicSpec
 from operations.endpoints import Endpoints
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
+from orchestrator.runtime.audit_log import AuditLog
+from orchestrator.runtime.audit_store import AuditStore
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
 from orchestrator.runtime.readmodel import Query, VersionKey
 from orchestrator.runtime.recovery import Damage, Order
+from orchestrator.runtime.store import ShardStore
 from orchestrator.runtime.topics_kafka import TopicsReport
 
 
@@ -120,6 +123,15 @@ class ShardKeeper(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AuditAccess:
+    """What an audit reads."""
+
+    store: AuditStore
+    shards: ShardStore
+    log: AuditLog
+
+
 class Connections(Protocol):
     """Opens what a command needs; each is closed at the end of its `async with`."""
 
@@ -130,6 +142,7 @@ class Connections(Protocol):
     def retained(self, endpoints: Endpoints) -> AbstractAsyncContextManager[RetainedInbox]: ...
     def shards(self, endpoints: Endpoints) -> AbstractAsyncContextManager[ShardKeeper]: ...
     def topics(self, endpoints: Endpoints) -> AbstractAsyncContextManager[TopicKeeper]: ...
+    def audit(self, endpoints: Endpoints) -> AbstractAsyncContextManager[AuditAccess]: ...
 
     def means_away(self, error: Exception) -> bool:
         """Whether this error says that the stack cannot be reached (and is not a fault of ours)."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -37,8 +37,24 @@ log = structlog.get_logger(__name__)
 
 REVIEW_S = 30.0
 """How often refused shards are looked at again."""
+STORED_REVIEW_S = 2.0
+"""How often the positions of shards at rest are compared with what the store has."""
 LAG_S = 1.0
 """How often the lag gauge is renewed."""
+
+
+CANCEL_AGAIN_S = 1.0
+"""A task that goes on for so long after it was cancelled is cancelled again."""
+
+
+async def end_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until all have ended. Once is not enough: a driver may lose a cancellation (redis-py turns one that
+    meets a failing connect into an error like any other), and a loop that waits errors out would go on for ever."""
+    pending: Collection[asyncio.Task[None]] = [task for task in tasks if not task.done()]
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +128,11 @@ class EngineLoop:
         try:
             done, _ = await asyncio.wait((main, *background), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                if (error := task.exception()) is not None:
+                    log.error("the engine ends", part=task.get_name(), error=repr(error), exc_info=error)
                 task.result()
         finally:
-            for task in (main, *background):
-                task.cancel()
-            await asyncio.gather(main, *background, return_exceptions=True)
+            await end_all((main, *background))
         await self.flush()
 
     def stop(self) -> None:
@@ -154,18 +170,22 @@ class EngineLoop:
     async def _claim_forever(self) -> None:
         loop, backoff = asyncio.get_running_loop(), Backoff()
         review_at = loop.time() + REVIEW_S
+        stored_at = loop.time() + STORED_REVIEW_S
         while True:
             if loop.time() >= review_at:
                 self.ownership.review_refused()
                 review_at = loop.time() + REVIEW_S
             try:
+                if loop.time() >= stored_at:
+                    await self.ownership.review_stored()
+                    stored_at = loop.time() + STORED_REVIEW_S
                 await self.claim()
             except (StoreUnavailable, LogUnavailable) as error:
                 log.warning("claims wait", error=str(error))
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
-            await self.ownership.wait_for_pending(review_at - loop.time())
+            await self.ownership.wait_for_pending(min(review_at, stored_at) - loop.time())
 
     async def step(self, timeout_ms: int) -> int:
         """One batch; returns how many inputs were folded and published."""

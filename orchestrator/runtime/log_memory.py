@@ -63,6 +63,10 @@ class MemoryLog:
         """Everything still in the topic, by partition and offset."""
         return [r for place, part in sorted(self._partitions.items()) if place.topic == topic for r in part.records]
 
+    def places(self, topic: str) -> list[Place]:
+        """The topic's partitions."""
+        return sorted(place for place in self._partitions if place.topic == topic)
+
     def bounds_of(self, place: Place) -> tuple[int, int]:
         return self._partitions[place].start, self._partitions[place].end
 

@@ -177,6 +177,19 @@ class Ownership:
         for number in self.refused.keys() - self.active.keys():
             self._want(number)
 
+    async def review_stored(self) -> None:
+        """Whether the store is where it was left, also of shards at rest: one that went back in time has lost timers
+        and states, and without an input nobody would notice. Raises StoreUnavailable."""
+        left = {number: (shard, shard.stored_next) for number, shard in self.active.items() if not shard.dirty}
+        positions = await self._store.positions(sorted(left))
+        moved = []
+        for number, (shard, expected) in left.items():
+            position = positions[number]
+            unmoved = self.active.get(number) is shard and not shard.dirty and shard.stored_next == expected
+            if unmoved and (None if position is None else position.next) != expected:
+                moved.append(number)
+        self.restart(moved, "store-moved")
+
     async def claim_pending(self) -> None:
         """Claim all shards that wait for it. Raises StoreUnavailable or LogUnavailable: they go on waiting."""
         tokens = dict(self._pending)

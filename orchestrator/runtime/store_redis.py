@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -52,6 +52,7 @@ SCAN_PAGE = 1_000
 """Keys that one step of a scan looks at."""
 CLUSTER_CALLS_MAX = 16
 """Calls at once in a cluster: its client has at most 31 connections a node."""
+TRANSPORT_CLOSED = "the handler is closed"
 
 
 class StoreRefused(RuntimeError):
@@ -135,8 +136,8 @@ class RedisStore(RedisSnapshots):
             else:
                 assert self._client is not None
                 infos = [await self._client.info()]
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        except (RedisError, OSError, RuntimeError) as error:
+            raise _away(error) from error
         for info in infos:
             problem = unfit(info)
             if problem is not None:
@@ -223,6 +224,39 @@ class RedisStore(RedisSnapshots):
         flat = [part for pair in reply.items() for part in pair] if isinstance(reply, dict) else reply
         return {int(shard): kept for shard, kept in zip(flat[::2], flat[1::2], strict=True)}
 
+    # For the audit, which reads and mends beside this store (`audit_redis`).
+
+    @staticmethod
+    def script(name: str) -> Script:
+        """A Lua script of this package."""
+        return Script(name)
+
+    async def run(self, commands: Sequence[Command], script: Script | None = None) -> list[Reply]:
+        """Replies in order. Raises StoreUnavailable if any of them failed: others may have been done."""
+        return await self._run(commands, script)
+
+    async def keys(self, pattern: str, page: int) -> AsyncIterator[list[str]]:
+        """All keys that fit, about `page` keys looked at a time; one may be told twice. Raises StoreUnavailable."""
+        nodes: Sequence[Any] = (None,) if self._cluster is None else self._cluster.get_primaries()
+        for node in nodes:
+            cursor = 0
+            while True:
+                cursor, found = await self._scan(node, cursor, pattern, page)
+                yield [key.decode() for key in found]
+                if cursor == 0:
+                    break
+
+    async def _scan(self, node: Any, cursor: int, pattern: str, page: int) -> tuple[int, Sequence[bytes]]:
+        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", page)
+        client: Any = self._client if self._cluster is None else self._cluster
+        where = {} if node is None else {"target_nodes": node}
+        try:
+            reply = await client.execute_command(*words, **where)
+        except (RedisError, OSError, RuntimeError) as error:
+            raise _away(error) from error
+        position = next(iter(reply[0].values())) if isinstance(reply[0], dict) else reply[0]  # a cluster's, by node
+        return int(position), reply[1]
+
     # Calls.
 
     async def _run(self, commands: Sequence[Command], script: Script | None = None) -> list[Reply]:
@@ -236,8 +270,8 @@ class RedisStore(RedisSnapshots):
                 await self._teach(script)
                 for number, reply in zip(forgotten, await self._send([commands[n] for n in forgotten]), strict=True):
                     replies[number] = reply
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        except (RedisError, OSError, RuntimeError) as error:
+            raise _away(error) from error
         for reply in replies:
             if isinstance(reply, Exception):
                 raise StoreUnavailable(f"{type(reply).__name__}: {reply}") from reply
@@ -275,6 +309,14 @@ class RedisStore(RedisSnapshots):
         client = self._cluster or self._client
         assert client is not None
         await cast(Awaitable[Any], client.script_load(script.text))
+
+
+def _away(error: Exception) -> Exception:
+    """A lost connection as StoreUnavailable, anything else as it is. uvloop raises a bare RuntimeError for a write on a
+    transport that was closed in the same turn of the loop (uvloop issue 506), and redis-py lets it pass."""
+    if isinstance(error, RuntimeError) and TRANSPORT_CLOSED not in str(error):
+        return error
+    return StoreUnavailable(f"{type(error).__name__}: {error}")
 
 
 def unfit(info: Mapping[str, Any]) -> str | None:

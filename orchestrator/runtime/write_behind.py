@@ -67,8 +67,12 @@ class WriteBehind:
         async with self._lock:
             if not commit:
                 return await self._store_all()
-            _, stored = await asyncio.gather(self._commit(), self._store_all())
-            return stored
+            # Both have ended when this has, also when it is cancelled: the lock is not free while one still writes.
+            committed, stored = await asyncio.gather(self._commit(), self._store_all(), return_exceptions=True)
+            for ended in (committed, stored):
+                if isinstance(ended, BaseException):
+                    raise ended
+            return stored is True
 
     async def _commit(self) -> None:
         known = self._ownership.committed

@@ -27,6 +27,10 @@ REQUIRED = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync"
 """A service's store is a system of record: what it acknowledged must survive (DESIGN section 5)."""
 
 _FOUND = {found.value.encode(): found for found in Found}
+TRANSPORT_CLOSED = "the handler is closed"
+"""uvloop raises a bare RuntimeError for a write on a transport that was closed in the same turn of the loop (uvloop
+issue 506), and redis-py lets it pass."""
+
 T = TypeVar("T")
 
 
@@ -112,6 +116,10 @@ async def _reached(call: Awaitable[T]) -> T:
         return await call
     except (RedisError, OSError) as error:
         raise StoreAwayError(f"the dedupe store is away: {type(error).__name__}: {error}") from error
+    except RuntimeError as error:
+        if TRANSPORT_CLOSED not in str(error):
+            raise
+        raise StoreAwayError(f"the dedupe store is away: {error}") from error
 
 
 def _text(settings: Mapping[Any, Any]) -> dict[str, str]:

@@ -36,6 +36,11 @@ class Patience:
         pause = min(CEILING_S, FIRST_S * 2.0 ** min(attempt - 1, 10))
         await self._around.sleep(pause * (0.8 + 0.4 * self._around.random()))
 
+    def forget(self, *whats: str) -> None:
+        """Nobody waits for these any more: who did was given up. Whether they are back is not known."""
+        for what in whats:
+            self._problems.pop(what, None)
+
     def over(self, what: str) -> None:
         if self._problems.pop(what, None) is not None:
             log.info("back", service=self._service, what=what)

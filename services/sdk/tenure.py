@@ -103,6 +103,9 @@ class Tenure:
         """Abandon what is running: its started marks stay, and the next owner finds them."""
         await self._lanes.abandon()
         await self._line.close()
+        # Its waits ended with it. Were they still told, a service that slept through its session would never be ready
+        # again, although the next tenure (or another replica) works.
+        self._wiring.patience.forget("store", "other execution", "sdk")
 
     def _store_moved(self, error: StoreMovedError) -> None:
         self.moved = error

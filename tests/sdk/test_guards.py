@@ -43,6 +43,27 @@ async def test_a_bug_of_the_sdk_holds_the_message_and_is_seen(monkeypatch: pytes
         assert len(world.calls) == 1
 
 
+async def test_what_a_dropped_tenure_waited_for_is_no_problem_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a program wakes up that slept through its session: its call has timed out, and its shards are gone."""
+    world = World()
+    async with Harness(make_service(), [world]) as harness:
+        await harness.deliver(Ping(name="z"), process_id="p")
+
+        async def away(*arguments: object) -> object:
+            raise StoreAwayError("planted")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(harness.inbox, "exchange", away)
+            task = asyncio.create_task(harness.deliver(Ping(name="a"), process_id="p"))
+            await until(lambda: "planted" in (harness.runner.problem or ""))
+            tenure = harness.runner._tenure
+            assert tenure is not None
+            await tenure.drop()
+            assert harness.runner.problem is None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_bug_of_the_inbox_holds_all_and_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     async with Harness(make_service(), [world]) as harness:

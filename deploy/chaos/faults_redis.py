@@ -1,0 +1,127 @@
+"""Faults of the two Redis: killed, unreachable, gone back in time, empty, full, and set up wrongly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deploy.chaos.fault import Fault
+from deploy.chaos.redis_faults import RedisServer
+from deploy.chaos.scene import Incident, Scene
+from deploy.local.site import SERVICES
+
+REWIND_SECONDS = 2.0
+FULL_BYTES = "1mb"
+NO_LIMIT = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One of the two, and the programs that use it."""
+
+    prefix: str
+    words: str
+    server: str
+    checker: str
+    """A program that must not start on a Redis that is set up wrongly."""
+    settings: Sequence[tuple[str, str, str]]
+    """Setting, wrong value, right value."""
+
+    def redis(self, scene: Scene) -> RedisServer:
+        return scene.orchestrator_redis if self.server == "redis-orchestrator" else scene.services_redis
+
+
+_LOOSE = (("maxmemory-policy", "allkeys-lru", "noeviction"), ("appendonly", "no", "yes"))
+ORCHESTRATOR = _Side("redis", "the orchestrator's Redis", "redis-orchestrator", "engine", _LOOSE)
+STORE = _Side(
+    "store", "the services' Redis", "redis-services", "payment", (*_LOOSE, ("appendfsync", "everysec", "always"))
+)
+
+
+def redis_faults() -> tuple[Fault, ...]:
+    """Every fault of this family, for both."""
+    return tuple(fault for side in (ORCHESTRATOR, STORE) for fault in _faults(side))
+
+
+def _faults(side: _Side) -> tuple[Fault, ...]:
+    async def killed(scene: Scene, incident: Incident) -> None:
+        await side.redis(scene).kill()
+        await incident.last(5, 1)
+        incident.lift()
+        await side.redis(scene).start()
+
+    async def unreachable(scene: Scene, incident: Incident) -> None:
+        scene.freeze(side.server)
+        await incident.last(60, 6)
+        incident.lift()
+        scene.thaw(side.server)
+
+    async def rewound(scene: Scene, incident: Incident) -> None:
+        redis = side.redis(scene)
+        redis.copy("rewind")
+        before = scene.decisions.count
+        await asyncio.sleep(REWIND_SECONDS)
+        incident.note(f"went back {REWIND_SECONDS:g} s, {scene.decisions.count - before} decisions")
+        await redis.kill()
+        redis.replace("rewind")
+        incident.lift()
+        await redis.start()
+
+    async def full(scene: Scene, incident: Incident) -> None:
+        redis = side.redis(scene)
+        await redis.configure("maxmemory", FULL_BYTES)
+        await incident.last(30, 3)
+        incident.lift()
+        await redis.configure("maxmemory", NO_LIMIT)
+
+    async def misconfigured(scene: Scene, incident: Incident) -> None:
+        redis = side.redis(scene)
+        await scene.crew.terminate(side.checker)
+        for name, wrong, right in side.settings:
+            await redis.configure(name, wrong)
+            scene.crew.spawn(side.checker)
+            incident.note(f"{name} {wrong}: {await scene.crew.refused(side.checker)}")
+            await redis.configure(name, right)
+        incident.lift()
+        await scene.crew.start(side.checker)
+
+    emptied = _redis_emptied if side is ORCHESTRATOR else _store_emptied
+    what = "folds again from the log" if side is ORCHESTRATOR else "the services refuse it; then it is restored"
+    family, words = side.words, side.words
+    return (
+        Fault(f"{side.prefix}-killed", family, f"kill -9 of {words}, restarted with its file", killed),
+        Fault(f"{side.prefix}-unreachable", family, f"{words} does not answer for a minute", unreachable),
+        Fault(f"{side.prefix}-rewound", family, f"{words} restarted from a copy two seconds old", rewound),
+        Fault(f"{side.prefix}-emptied", family, f"{words} restarted empty: {what}", emptied),
+        Fault(f"{side.prefix}-full", family, f"{words} out of memory, with noeviction", full),
+        Fault(f"{side.prefix}-misconfigured", family, f"{words} set up wrongly: refused at start", misconfigured),
+    )
+
+
+async def _redis_emptied(scene: Scene, incident: Incident) -> None:
+    """It is a cache of the log: nothing but time may be lost."""
+    redis = scene.orchestrator_redis
+    await redis.kill()
+    redis.replace(None)
+    incident.lift()
+    await redis.start()
+
+
+async def _store_emptied(scene: Scene, incident: Incident) -> None:
+    """It is a system of record: whoever runs must stop, whoever starts must refuse, until it is restored."""
+    redis = scene.services_redis
+    await redis.kill()
+    redis.copy("backup")
+    redis.replace(None)
+    await redis.start()
+    for name in SERVICES:
+        await scene.crew.refused(name)
+    incident.note("every running service stopped by itself")
+    scene.crew.spawn("payment")
+    incident.note(await scene.crew.refused("payment"))
+    await redis.kill()
+    redis.replace("backup")
+    incident.lift()
+    await redis.start()
+    await scene.crew.start(*SERVICES)
