@@ -13,12 +13,15 @@ from typing import Literal
 import msgspec
 
 from contracts.ids import partition_of
-from contracts.topics import SHARDS
+from contracts.topics import INBOX, SHARDS
 from orchestrator.engine.process import Process, decode_process
 from orchestrator.runtime.audit_store import Mend, Sight, Wanted
-from orchestrator.runtime.checkpoint import indexes_of
+from orchestrator.runtime.checkpoint import indexes_of, stored_timers
+from orchestrator.runtime.packing import PackedWrong, unpack
 
 FINAL = frozenset(("completed", "compensated", "cancelled"))
+OWN = frozenset(("early", "limiter", "expired"))
+"""Phases of what is no process under way."""
 OVERDUE_MS = 60_000
 """A timer that is due for so long, nobody fires: the clock repeats a firing every 10 s."""
 
@@ -79,14 +82,17 @@ def wanted_of(process_id: str, process: Process | None, kept: Kept) -> Wanted:
     """What must be looked at to judge it: what its state says, and where it was found."""
     timers, indexes = set(kept.timers), set(kept.indexes)
     if process is not None:
-        timers.update(process.timers)
+        timers.update(stored_timers(process))
         indexes.update(indexes_of(process))
     return Wanted(process_id, tuple(sorted(timers)), tuple(sorted(indexes)))
 
 
 def read_state(blob: bytes | None) -> Process | None:
-    """Raises msgspec.DecodeError, msgspec.ValidationError."""
-    return None if blob is None else decode_process(blob)
+    """Of a state as it is stored. Raises msgspec.DecodeError, msgspec.ValidationError."""
+    try:
+        return None if blob is None else decode_process(unpack(blob))
+    except PackedWrong as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def judge(sight: Sight, now_ms: int) -> tuple[Finding, ...]:
@@ -116,13 +122,14 @@ def _findings(sight: Sight, now_ms: int) -> Iterator[Finding]:
 
 
 def _timers(sight: Sight, process: Process, now_ms: int) -> Iterator[Finding]:
-    for name, due_ms in process.timers.items():
+    due = stored_timers(process)
+    for name, due_ms in due.items():
         if sight.timers.get(name) != due_ms:
             yield _finding(sight, "timer-lost", f"its timer {name} is not set, so it will never fire")
         elif now_ms - due_ms > OVERDUE_MS:
             why = f"its timer {name} is due for {(now_ms - due_ms) // 1000} s, and no clock fires it"
             yield _finding(sight, "timer-overdue", why)
-    for name in sight.timers.keys() - process.timers.keys():
+    for name in sight.timers.keys() - due.keys():
         yield _finding(sight, "timer-left-over", f"timer {name} is set, but its state has none")
 
 
@@ -136,7 +143,7 @@ def _indexes(sight: Sight, process: Process) -> Iterator[Finding]:
 
 def _ways_on(sight: Sight, process: Process) -> Iterator[Finding]:
     """A process that has not ended waits for an answer, a timer or a person; and an answer never without a timer."""
-    if process.phase in FINAL or process.phase == "early" or process.stuck:
+    if process.phase in FINAL or process.phase in OWN or process.stuck:
         return
     if not process.awaited() and not process.timers:
         yield _finding(sight, "nothing-awaited", "it waits for no answer, no timer and no person")
@@ -145,13 +152,14 @@ def _ways_on(sight: Sight, process: Process) -> Iterator[Finding]:
 
 
 def _silence_timers(process: Process) -> set[str]:
-    """The timers that answers under way must have (see the engine's `command` and `undo`)."""
+    """The timers that answers under way must have (see the engine's `command` and `undo`). Another process always
+    answers: what is sent to one has none."""
     wanted = set()
     for key, step in process.steps.items():
-        if step.status == "awaiting" and step.record is not None:
+        if step.status == "awaiting" and step.record is not None and step.record.topic != INBOX:
             wanted.add(f"{key}/silence")
         for job in step.undos:
-            if job.status == "awaited" and job.record is not None:
+            if job.status == "awaited" and job.record is not None and job.record.topic != INBOX:
                 wanted.add(f"{key}/undo/{job.numbers[-1]}/silence")
     return wanted
 
@@ -164,12 +172,12 @@ def mend_of(sight: Sight) -> Mend | None:
         return None
     if process is None or sight.blob is None:
         return None
-    due = indexes_of(process)
+    due, timers = indexes_of(process), stored_timers(process)
     mend = Mend(
         sight.process_id,
         sight.blob,
-        tuple((name, due_ms) for name, due_ms in process.timers.items() if sight.timers.get(name) != due_ms),
-        tuple(name for name in sight.timers if name not in process.timers),
+        tuple((name, due_ms) for name, due_ms in timers.items() if sight.timers.get(name) != due_ms),
+        tuple(name for name in sight.timers if name not in timers),
         tuple(name for name in due if name not in sight.indexes),
         tuple(sorted(sight.indexes - frozenset(due))),
         process.updated_at_ms,

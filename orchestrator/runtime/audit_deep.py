@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from contracts.ids import partition_of
 from contracts.record import IncomingRecord, OutgoingRecord
-from contracts.topics import SHARDS
+from contracts.topics import INBOX, SHARDS
 from orchestrator.engine.process import Process
 from orchestrator.runtime.audit import FINAL, REPAIR, Code, Finding
 from orchestrator.runtime.log import Place
@@ -88,8 +88,10 @@ class Passed:
 
 
 def awaited_of(process: Process) -> Iterator[Awaited]:
-    """Its commands and undos under way."""
+    """Its commands and undos under way. What another process was told is in the inbox, which is folded whole."""
     for record in process.awaited():
+        if record.topic == INBOX:
+            continue
         headers = dict(record.headers)
         yield Awaited(process.id, _text(headers, "ce_id"), _text(headers, "ce_type"), record)
 
