@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.envelope import Envelope, format_time
 from contracts.ids import ORCHESTRATOR_SOURCE, process_id
+from contracts.limits import PermitReleased, PermitRequested
 from contracts.message import Command, Message
 from contracts.process import (
     ApprovalGiven,
@@ -49,6 +50,7 @@ from orchestrator.rehearsal.acts import (
     Start,
 )
 
+TO_LIMITERS = frozenset((PermitRequested.type, PermitReleased.type))
 FIRST_MS = 1_767_258_000_000
 """2026-01-01T09:00:00Z: when every rehearsal begins, so that it can be repeated."""
 STEP_MS = 100
@@ -181,7 +183,7 @@ class Rehearsal:
             self._feed(read_input(incoming))
 
     def _sent(self, effect: HistoryEffect) -> None:
-        if effect.topic in (LIFECYCLE, INBOX):
+        if effect.topic == LIFECYCLE or effect.type in TO_LIMITERS:
             return
         self.sent.append(effect)
         if effect.type in (StartChild.type, UndoChild.type):

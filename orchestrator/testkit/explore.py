@@ -15,7 +15,8 @@ from contracts.process import ApprovalGiven, CancelRequested, ChildEnded, Operat
 from contracts.record import OutgoingRecord
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
-from orchestrator.engine.process import encode_process
+from orchestrator.engine.interpreter import BODY
+from orchestrator.engine.process import Process, encode_process
 from orchestrator.language.saga import Saga
 from orchestrator.language.waiting import Approval, Signal
 from orchestrator.testkit.callers import Call, Callers
@@ -86,6 +87,12 @@ def explored(random: Random, saga: Saga) -> tuple[Fed, ...]:
     explorer = _Explorer(random, saga, None)
     explorer.run()
     return tuple(explorer.fed)
+
+
+def is_done(process: Process) -> bool:
+    """Its body has come to its end."""
+    body = process.nodes.get(BODY)
+    return body is not None and body.status == "done"
 
 
 class _Explorer:
@@ -251,7 +258,7 @@ class _Explorer:
         elif self.may_stay:
             if fed.decision.reason != "not-migratable":
                 raise Broken(f"the request was ignored: {fed.decision.reason}")
-        elif process.ended is None and process.nodes["#0"].status != "done":
+        elif process.ended is None and not is_done(process):
             raise Broken(f"it was not moved: {fed.decision.reason}")
 
     # What people and other services say.

@@ -369,7 +369,7 @@ LEAVES: tuple[Kind, ...] = (
     Kind("wait_for event", _Grower._event, 12),
     Kind("wait_for signal", _Grower._signal, 12),
     Kind("approval", _Grower._approval, 12),
-    Kind("subsaga", _Grower._child, 5),
+    Kind("subsaga", _Grower._child, 12),
 )
 """All kinds of blocks: what is written here is in the random sagas of every test. A new kind is one row, its method,
 and a line in `describe`; its meaning belongs in `structure.py` and `judge.py`."""

@@ -248,6 +248,9 @@ def children(plan: Plan, item: Input, before: Process | None, decision: Decision
     running = [name for name, step in after.steps.items() if step.child and step.tries[-1].state == "awaited"]
     if after.ended is not None and running:
         raise Broken(f"it has ended, and {running} still run")
+    for name, step in after.steps.items():
+        if step.child and step.status == "succeeded" and step.tries[-1].state != "succeeded":
+            raise Broken(f"{name} has succeeded, and its child has not")
     answers = [one.step for one in sent if one.kind == "ended" and one.step != "not-started"]
     ended_now = after.ended is not None and (before is None or before.ended != after.ended)
     asked = after.parent is not None and (before is None or before.parent is None or before.parent != after.parent)

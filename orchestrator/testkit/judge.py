@@ -52,19 +52,16 @@ class Judge:
         self._note(fed)
         self._judge_cause(fed.before, after)
         forward: list[tuple[str, Sent | None]] = [(key, None) for key in begun]
-        forward += [(sent.step, sent) for sent in fed.sent if sent.kind in ("command", "emit")]
+        sent_now = [sent for sent in fed.sent if not sent.step.startswith(f"{ON_STUCK}[")]  # alerts have no part in it
+        forward += [(sent.step, sent) for sent in sent_now if sent.kind in ("command", "emit")]
         for step, sent in sorted(forward, key=lambda one: self.saga.order(one[0])):
             if sent is not None:
                 self._judge_forward(sent, fed, after)
             else:
                 self._judge_places(f"{step} begins to wait", step, fed.before)
-        for sent in fed.sent:
-            if sent.step.startswith(f"{ON_STUCK}["):
-                continue  # alerts have no part in what the process does
+        for sent in sent_now:
             if sent.kind == "undo" and not sent.again:
                 self._judge_undo(sent, after)
-            elif sent.kind in ("command", "emit"):
-                self._judge_forward(sent, fed, after)
             elif sent.kind == "cancel-child" and not after.steps[sent.step].undoing:
                 raise Broken(f"{sent}, and nobody has given it up")
 
@@ -202,7 +199,7 @@ class Judge:
         if after.past_pivot and step.status == "succeeded" and given_up < 0:
             raise Broken(f"{sent} past the pivot")
         self.undone_first.add(sent.step)
-        if after.cause is None and given_up < 0:
+        if given_up < 0 and (after.cause is None or step.status == "skipped"):
             return  # a success that came after a person had skipped its step: only this one is undone
         for name, later in after.steps.items():
             depth, ordered = self.saga.parting(sent.step, name)

@@ -123,7 +123,7 @@ def test_its_sagas_and_examples_are_proven(page: ModuleType) -> None:
     for saga in sagas.values():
         assert findings(saga, beside=[*sagas.values()]) == ()
     blocks = {name: value for name, value in values.items() if isinstance(value, Block)}
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     for name, block in blocks.items():
         assert findings(saga_of(block), beside=[*sagas.values()]) == (), name
 
