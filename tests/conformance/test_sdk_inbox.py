@@ -293,7 +293,7 @@ async def replay(session: Session, steps: list[tuple[str, int, int]]) -> list[ob
     found: list[object] = []
     newest: Exchange | None = None
     for number, (what, key, other) in enumerate(steps):
-        identity, fence = f"k:{key}", padded(f"f{number}")
+        identity, fence = f"k:{key}", padded(f"f{number:02}")  # f1 and f10 would be the same, padded
         held = next((f for k, f in reversed(_fences(found)) if k == identity), padded("none"))
         match what:
             case "claim":

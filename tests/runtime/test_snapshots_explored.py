@@ -116,7 +116,7 @@ async def test_random_sagas_survive_the_loss_of_redis(part: int) -> None:
     for seed in range(part, SEEDS, 3):
         random = Random(seed)
         saga = random_saga(random)
-        explorer = _Explorer(random, saga)
+        explorer = _Explorer(random, saga, None)
         explorer.run()
         await lose(saga, explorer._fold.fed[:150], seed)
 
