@@ -116,6 +116,8 @@ class Shard:
         self._segments: deque[Segment] = deque()
         self._in_flight: tuple[Segment, Checkpoint] | None = None
         self._touched: dict[str, Process] = {}
+        self._own_positions: set[int | None] = set()
+        """Where a load that is under way may find the store."""
         self._gap_at: int | None = None
 
     # One batch.
@@ -143,22 +145,24 @@ class Shard:
 
     def missing(self, items: Sequence[Item]) -> list[str]:
         """Ids that must be loaded before `fold`."""
+        self._own_positions = {self.stored_next}
+        if self._in_flight is not None:
+            self._own_positions.add(self._in_flight[1].position.next)
         cache = self._cache
         wanted = {item.process_id: None for _, item in items if type(item) is Input and item.process_id not in cache}
         return list(wanted)
 
     def admit(self, wanted: Sequence[str], loaded: Loaded) -> None:
-        """Take in what was loaded. Raises StoreMoved: nothing of it may be used."""
-        if loaded.next != self.stored_next and not self._is_in_flight(loaded.next):
+        """Take in what was loaded since `missing`. Raises StoreMoved: nothing of it may be used.
+
+        The write-behind goes on meanwhile, so the store may have answered at any position that this owner has written
+        since. What is loaded has no part in what was written: that is pinned, so it cannot have been missing.
+        """
+        if loaded.next not in self._own_positions:
             raise StoreMoved(self.number, self.stored_next, loaded.next)
         decode = self._rules.decode
         for process_id, blob in zip(wanted, loaded.blobs, strict=True):
             self._cache.add(process_id, None if blob is None else decode(blob))
-
-    def _is_in_flight(self, next_offset: int | None) -> bool:
-        """Whether the write-behind that runs now has just arrived. What is loaded is no part of it: what is part of it
-        cannot be missing."""
-        return self._in_flight is not None and self._in_flight[1].position.next == next_offset
 
     def fold(self, items: Sequence[Item]) -> Folded:
         """Decide all inputs in order. Ends early, with `halt`, before an input that this build cannot decide."""
@@ -308,6 +312,7 @@ class Shard:
         position = ShardPosition(segment.next, record_id(segment.last), checkpoint_id, self._rules.semantics)
         checkpoint = Checkpoint(self.number, self.stored_next, position, tuple(writes), tuple(sagas), segment.inputs)
         self._in_flight = (segment, checkpoint)
+        self._own_positions.add(position.next)
         return checkpoint
 
     def confirm(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from contracts.ids import partition_of
 from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS, SHARDS
 from orchestrator.runtime.engine_loop import ENGINE_GROUP
+from orchestrator.runtime.store import Loaded
 from tests.runtime.fake_engine import fake_input, trace_of
 from tests.runtime.world import World
 
@@ -137,6 +140,28 @@ async def test_a_lost_answer_to_a_checkpoint_is_no_mismatch(world: World) -> Non
     assert engine.count("counterpoint_checkpoints_total", result="repeated") == 1
     assert engine.count("counterpoint_shard_restarts_total", why="store-moved") == 0
     assert await world.store.history(P, 0, 10) == [b"0:start", b"1:s1", b"2:s2", b"3:s3"]
+
+
+async def test_a_checkpoint_that_is_written_while_a_load_is_answered_is_no_mismatch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await world.engine()
+    world.put(*life())
+    await engine.work(flush=False)
+    load = world.store.load
+
+    async def overtaken(wanted: Mapping[int, Sequence[str]]) -> Mapping[int, Loaded]:
+        loaded = await load(wanted)
+        await engine.loop.flush()
+        return loaded
+
+    monkeypatch.setattr(world.store, "load", overtaken)
+    neighbour = next(one for n in range(10_000) if partition_of(one := f"fake:n{n}", SHARDS) == SHARD)
+    world.put(fake_input(neighbour, "start", "fake.start.v1"))
+    await engine.work()
+
+    assert f"{neighbour}/start" in world.effect_ids()
+    assert engine.count("counterpoint_shard_restarts_total", why="store-moved") == 0
 
 
 async def test_the_store_goes_back_in_time_before_a_checkpoint(world: World) -> None:
