@@ -12,7 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from contracts.topics import RETENTION_MS, TopicSpec
+from contracts.topics import INBOX, RETENTION_MS, TopicSpec
+from orchestrator.runtime.group_start_kafka import commit_start
+from orchestrator.runtime.groups import ENGINE_GROUP
 from orchestrator.runtime.log import LogUnavailable
 
 REPLICAS_WANTED = 3
@@ -72,6 +74,10 @@ class KafkaTopics:
         existing = [spec for spec in specs if spec.name in found.partitions]
         if missing and not dry_run:
             await self._create(missing)
+            if any(spec.name == INBOX for spec in missing):
+                await commit_start(
+                    self._bootstrap, ENGINE_GROUP, INBOX
+                )  # a person may write to it before an engine runs
         problems = await self._problems(existing, found)
         return TopicsReport(
             tuple(spec.name for spec in missing), tuple(spec.name for spec in existing), tuple(problems)

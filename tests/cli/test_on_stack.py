@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.catalog import standard_catalog
-from contracts.topics import MESSAGE_BYTES_MAX
+from contracts.topics import INBOX, MESSAGE_BYTES_MAX, SHARDS
 from deploy.local.site import INFRASTRUCTURE
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
@@ -24,6 +24,7 @@ from orchestrator.cli.app import build_app
 from orchestrator.cli.connections_real import RealConnections
 from orchestrator.cli.inbox_kafka import open_retained
 from orchestrator.cli.surroundings import Surroundings
+from orchestrator.runtime.groups import ENGINE_GROUP
 from tests.cli.conftest import ORDER
 from tests.cli.waiting_program import WAITING
 
@@ -71,12 +72,25 @@ def send(stack: Stack, topic: str, key: bytes, value: bytes, headers: dict[str, 
     return placed[0]
 
 
+def engine_offsets(stack: Stack) -> set[int]:
+    """Committed offsets of the engine's group, over all shards."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": stack.endpoints.kafka, "group.id": ENGINE_GROUP})
+    try:
+        found = consumer.committed([TopicPartition(INBOX, shard) for shard in range(SHARDS)], timeout=10)
+        return {one.offset for one in found}
+    finally:
+        consumer.close()
+
+
 def test_topics_publish_and_dead_letters(stack: Stack) -> None:
     planned = as_json(stack, "topics", "apply", "--dry-run")
     assert "orchestrator.inbox" in planned["would_create"]
     assert as_json(stack, "topics", "apply")["created"] == planned["would_create"]
     again = as_json(stack, "topics", "apply")
     assert (again["created"], again["problems"]) == ([], [])
+    assert engine_offsets(stack) == {0}, "a signal before the first orchestrator must not look like a loss"
 
     row = as_json(stack, "publish", "orders.placed.v1", "-", "--id", "m1", stdin=ORDER.to_json())
     assert (row["topic"], row["key"], row["offset"]) == ("orders.events", "o1", 0)
