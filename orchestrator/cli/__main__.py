@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from contracts.catalog import standard_catalog
+from operations.logs import configure_logs
 from orchestrator.cli.app import build_app
 from orchestrator.cli.connections_real import RealConnections
 from orchestrator.cli.surroundings import Surroundings
@@ -19,6 +20,7 @@ from orchestrator.sagas import FINGERPRINTS_FILE, all_sagas
 
 def main() -> None:
     """Run the command line."""
+    configure_logs("counterpoint", "WARNING")  # standard output is for what was asked
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a failing connection is told in one sentence
     around = Surroundings(
         environment=os.environ,
