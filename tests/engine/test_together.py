@@ -7,8 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.envelope import Envelope
+from contracts.ids import ORCHESTRATOR_SOURCE
 from contracts.limits import PermitGranted
-from contracts.process import ApprovalGiven, ChildEnded, StartChild
+from contracts.process import ApprovalGiven, ChildEnded
 from contracts.topics import INBOX, TOMBSTONE_MS
 from orchestrator.engine.expiry import EXPIRY_TIMER, KEEP_ENDED_MS
 from orchestrator.engine.permits import LEASE_MARGIN_MS, SAGA_LEASE_MS
@@ -259,9 +261,6 @@ def ended_in_line() -> tuple[Story, str]:
 
 
 def receives(story: Story, granted: PermitGranted) -> None:
-    from contracts.envelope import Envelope
-    from contracts.ids import ORCHESTRATOR_SOURCE
-
     envelope = Envelope(id=f"{granted.request}/granted/1", source=ORCHESTRATOR_SOURCE, type=granted.type)
     story.receives(envelope, granted.to_json())
 
@@ -316,4 +315,3 @@ def test_what_is_answered_for_a_tombstone_is_an_answer_to_its_parent_alone() -> 
     story.is_undone().ignored("already-ended")
     assert isinstance(story.last.sent[0].message, ChildEnded)
     story.answers_parent("not-started")
-    assert story.fed[0].item.envelope.type == StartChild.type
