@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from contracts.message import Command, Message
 from orchestrator.engine.plan import Node
-from orchestrator.language.blocks import Block, CommandStep, Emit, Named, Parallel, Pivot, Sequence, children_of
+from orchestrator.language.blocks import (
+    Block,
+    CommandStep,
+    Emit,
+    Named,
+    Parallel,
+    Pivot,
+    Sequence,
+    Subsaga,
+    children_of,
+)
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat, Sleep
 from orchestrator.language.migration import Migration
 from orchestrator.language.waiting import Approval, WaitFor, captured_as
@@ -52,6 +62,10 @@ def difference(old: Node, new: Node, migration: Migration) -> str | None:
     if isinstance(old.block, Approval) and isinstance(new.block, Approval):
         one, other = (None if form is None else captured_as(form) for form in (old.block.form, new.block.form))
         return _captures_differ(old, one, other)
+    if isinstance(old.block, Subsaga) and isinstance(new.block, Subsaga):
+        one, other = (f"{block.child.name} version {block.child.version}" for block in (old.block, new.block))
+        if one != other:
+            return f"{title_of(old)} starts {one}, and then {other}"
     if not isinstance(old.block, KNOWN) and old.block != new.block:
         return f"{title_of(old)} is not the same any more"
     return None

@@ -87,7 +87,9 @@ class _Look:
             return position != state.count
         if isinstance(node.block, Fallback):
             return position > state.count and state.status in OVER
-        return False
+        child = self._plan.at(node.children[position], node.scope).key
+        has_begun = child in self._process.steps or child in self._process.nodes
+        return state.status in OVER and not has_begun
 
     def slots(self, node: Node) -> tuple[Slot, ...]:
         """What its functions that may still be called demand."""

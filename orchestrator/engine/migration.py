@@ -77,6 +77,7 @@ def migrated(old: Plan, new: Plan, process: Process) -> Process:
     if process.ended is not None:
         raise NotMigratable(f"it has ended ({process.ended})")
     _check_start(new, process)
+    _check_result(old, new, process)
     process = without_alerts(process)
     relocation = Relocation(old, new, migration, process)
     after = _Mover(old, new, migration, relocation.keys).move(process, relocation)
@@ -93,6 +94,17 @@ def _check_start(new: Plan, process: Process) -> None:
         parse_payload(new.saga.starts_on, process.start.data)
     except PayloadInvalid as error:
         raise NotMigratable(f"what it has started on does not fit its contract any more: {error}") from None
+
+
+def _check_result(old: Plan, new: Plan, process: Process) -> None:
+    """What a child brings home is captured by the step that started it, under the version that it was started in."""
+    if process.parent is None:
+        return
+    one, other = ("nothing" if result is None else result.type for result in map(result_of, (old.saga, new.saga)))
+    if one != other:
+        raise NotMigratable(
+            f"{process.parent.process} has started it and waits for {one}: version {new.saga.version} returns {other}"
+        )
 
 
 class _Mover:
@@ -137,8 +149,9 @@ class _Mover:
         return f"{self._key(path)}{slash}{rest}"
 
     def _timer(self, timer_id: str) -> str:
-        """The deadline stays what it was when the process started."""
-        return timer_id if timer_id == DEADLINE_TIMER else self._address(timer_id)
+        """The deadline stays what it was when the process started; what belongs to all of it has no place in it."""
+        of_all = timer_id == DEADLINE_TIMER or timer_id.partition("/")[0] == SAGA_ADDRESS
+        return timer_id if of_all else self._address(timer_id)
 
     def _step(self, key: str, state: StepState, process: Process) -> StepState:
         new = self._new.find(self._key(key))

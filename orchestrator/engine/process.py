@@ -280,11 +280,6 @@ class Process(Struct, frozen=True):
         return self.ended is not None and (self.parent is None or self.parent.released)
 
     @property
-    def may_expire(self) -> bool:
-        """Nothing of it is needed any more: it is over, and no late undo waits for a person."""
-        return self.over and not self.stuck
-
-    @property
     def step(self) -> str | None:
         """Where it is stuck, or which step made it undo."""
         if self.stuck:

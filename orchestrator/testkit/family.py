@@ -16,6 +16,7 @@ from contracts.record import OutgoingRecord
 from contracts.topics import INBOX
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import Input
+from orchestrator.engine.limiters_memory import MemoryLimiters, is_for_limiter
 from orchestrator.engine.process import Process
 from orchestrator.language.saga import Saga
 from orchestrator.testkit.answers import failure
@@ -39,6 +40,8 @@ class Family:
         """By receiver: what is on its way to it."""
         self.sent: dict[str, Sent] = {}
         """Every command and undo to a participant, by id."""
+        self.limiters = MemoryLimiters()
+        """What they answer is on its way like all else."""
         self.now_ms = FIRST_MS
         self._refold_each = refold_each
 
@@ -52,12 +55,17 @@ class Family:
     def feed(self, identity: str, item: Input) -> Fed:
         fed = self.folds[identity].feed(item)
         for sent in fed.sent:
-            if sent.record.topic == INBOX:
-                receiver = (sent.record.key or b"").decode()
-                self.lines.setdefault(receiver, deque()).append(sent.record)
+            if is_for_limiter(sent.record):
+                for record in self.limiters.tell([sent.record], self.now_ms):
+                    self._send(record)
+            elif sent.record.topic == INBOX:
+                self._send(sent.record)
             elif sent.kind in ("command", "undo"):
                 self.sent[sent.id] = sent
         return fed
+
+    def _send(self, record: OutgoingRecord) -> None:
+        self.lines.setdefault((record.key or b"").decode(), deque()).append(record)
 
     def deliver(self, receiver: str | None = None) -> int:
         """Hand over all that is on its way, and what that leads to; to `receiver`, only the next message. Returns how

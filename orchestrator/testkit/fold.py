@@ -91,6 +91,8 @@ class Fold:
         sent = read_sent(self.plan, self.process_id, record, again=False, renamed=renamed)
         if sent.kind == "dead-letter":
             return sent  # under the id of a stranger, who may say it again
+        if decision.process is not None and decision.process.phase == "expired" and invariants.says_never(sent):
+            return sent  # a tombstone does not know what it has answered; for who has heard, this is nothing new
         known = self.records.get(sent.id)
         if known is None:
             self.records[sent.id] = record

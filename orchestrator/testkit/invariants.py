@@ -57,8 +57,8 @@ def accounted(plan: Plan, item: Input, before: Process | None, decision: Decisio
         raise Broken(f"{decision.result} with reason {decision.reason}")
     after = decision.process
     if decision.forget or (before is not None and before.phase == "expired"):
-        if sent or decision.history is not None:
-            raise Broken("what is forgotten sends nothing and has no history")
+        if decision.history is not None or any(not says_never(one) for one in sent):
+            raise Broken("what is forgotten answers parents that it is not started, and has no history")
         return
     if after is None:
         if before is not None:
@@ -82,6 +82,11 @@ def accounted(plan: Plan, item: Input, before: Process | None, decision: Decisio
             raise Broken("an input that was kept has changed something")
     elif sent or before is None or msgspec.structs.replace(after, history_length=before.history_length) != before:
         raise Broken("an ignored input has changed something")
+
+
+def says_never(sent: Sent) -> bool:
+    """It is what a tombstone says to whoever waits for an answer."""
+    return (sent.kind, sent.step) == ("ended", "not-started")
 
 
 def timers(plan: Plan, item: Input, before: Process | None, decision: Decision, sent: tuple[Sent, ...]) -> None:

@@ -14,6 +14,7 @@ from orchestrator.testkit.lab import Begun, Done, lab_saga, step
 from orchestrator.testkit.lab_children import child, child_saga, pivoted_child
 from orchestrator.testkit.lab_flow import each, pause, predicate, rounds
 from tests.engine.stored_stories import STORED, WAIT_PREFIX
+from tests.engine.stored_stories_v4 import NEWER, NEWER_PREFIX
 
 FOLDER = Path(__file__).parent / "stored_states"
 PREFIX = "v1"
@@ -93,11 +94,12 @@ def _undoing() -> Story:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    states = {f"{PREFIX}-{name}": story for name, story in stories().items()}
-    states |= {f"{CHILD_PREFIX}-{name}": story for name, story in child_stories().items()}
-    states |= {f"{FLOW_PREFIX}-{name}": story for name, story in flow_stories().items()}
-    states |= {f"{WAIT_PREFIX}-{name}": stored.story() for name, stored in STORED.items()}
-    for name, story in states.items():
+    states = {f"{PREFIX}-{name}": story.process for name, story in stories().items()}
+    states |= {f"{CHILD_PREFIX}-{name}": story.process for name, story in child_stories().items()}
+    states |= {f"{FLOW_PREFIX}-{name}": story.process for name, story in flow_stories().items()}
+    states |= {f"{WAIT_PREFIX}-{name}": stored.state() for name, stored in STORED.items()}
+    states |= {f"{NEWER_PREFIX}-{name}": stored.state() for name, stored in NEWER.items()}
+    for name, process in states.items():
         path = FOLDER / f"{name}.b64"
         if not path.exists():
-            path.write_bytes(base64.encodebytes(encode_process(story.process)))
+            path.write_bytes(base64.encodebytes(encode_process(process)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from orchestrator.engine.process import Process
 from orchestrator.language import Retry, Saga, command, fallback, parallel, pivot, sequence
 from orchestrator.testkit import Story
 from orchestrator.testkit.lab import Begun, Done, DoneElse, Told, lab_saga, step, told, told_ending
@@ -54,9 +55,13 @@ def blocking(raises: Exception | None = None, undo_raises: Exception | None = No
 class Stored:
     """`story` ends where the state is stored; under `saga` (another build's, perhaps) it goes on to `phase`."""
 
-    story: Callable[[], Story]
+    story: Callable[[], Story | Process]
     saga: Saga
-    phase: Literal["completed", "compensated", "cancelled"]
+    phase: Literal["completed", "compensated", "cancelled", "limiter", "expired"]
+
+    def state(self) -> Process:
+        told = self.story()
+        return told.process if isinstance(told, Story) else told
 
 
 def begun(saga: Saga) -> Story:

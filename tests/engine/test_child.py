@@ -9,6 +9,7 @@ import pytest
 
 from contracts.envelope import Envelope
 from contracts.process import StartChild, UndoChild
+from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.history import decode_entry
 from orchestrator.engine.process import Parentage, decode_process, encode_process
 from orchestrator.language import Ending, Retry, SagaError, Signal, emit, pivot, sequence, wait_for
@@ -56,7 +57,7 @@ def test_it_brings_its_result_home() -> None:
     assert ended.result is not None and Done.model_validate(ended.result).mark == "m"
     envelope = story._sent("ended", "completed", None).envelope
     assert (envelope.id, envelope.causation_id) == ("parent:p1/child/1/ended", "parent:p1/child/1")
-    assert story.ends("completed").process.may_expire is False
+    assert not may_expire(story.ends("completed").process)
 
 
 def test_without_returns_it_says_only_that_it_has_completed() -> None:
@@ -66,7 +67,7 @@ def test_without_returns_it_says_only_that_it_has_completed() -> None:
 
 def test_a_process_that_nobody_started_so_answers_nobody() -> None:
     story = Story(child_saga(raises=LookupError("never asked"))).starts(BEGUN).sends("c1").succeeds("c1")
-    assert story.ends("completed").process.may_expire
+    assert may_expire(story.ends("completed").process)
 
 
 def test_a_child_that_fails_says_where_and_why() -> None:
@@ -181,7 +182,7 @@ def test_a_completed_child_undoes_itself_in_reverse_and_answers_the_undo() -> No
     envelope = story._sent("ended", "compensated", None).envelope
     assert ended.reason == "parent"
     assert (envelope.id, envelope.causation_id) == ("parent:p1/child/undo/1/ended", "parent:p1/child/undo/1")
-    assert story.ends("compensated").process.may_expire is False
+    assert not may_expire(story.ends("compensated").process)
 
 
 def test_an_undo_of_what_has_nothing_to_undo_is_answered_at_once() -> None:
@@ -233,10 +234,10 @@ def test_an_undo_before_the_end_is_answered_when_it_has_ended() -> None:
 
 def test_a_child_may_expire_once_it_is_let_go() -> None:
     story = completed()
-    assert not story.process.may_expire
+    assert not may_expire(story.process)
     story.is_released().repeats().ignored("duplicate")
-    assert story.process.may_expire and story.process.phase == "completed"
-    assert decode_process(encode_process(story.process)).may_expire
+    assert may_expire(story.process) and story.process.phase == "completed"
+    assert may_expire(decode_process(encode_process(story.process)))
 
 
 def test_a_child_lets_its_own_children_go_when_it_is_let_go_itself() -> None:
@@ -251,7 +252,7 @@ def test_what_is_let_go_before_its_end_is_over_at_its_end() -> None:
     inner = child_saga(name="lab-inner")
     story = Story(child_saga(child("deep", inner, begun=ChildBegun), of="deep")).is_started(BEGUN).sends("deep")
     story.is_released().child_ends("deep", result=MARKED).releases("deep").answers_parent("completed")
-    assert story.ends("completed").process.may_expire
+    assert may_expire(story.ends("completed").process)
 
 
 def test_a_process_that_a_late_undo_has_stuck_does_not_expire() -> None:
@@ -259,7 +260,7 @@ def test_a_process_that_a_late_undo_has_stuck_does_not_expire() -> None:
     story = born(child_step("c1", **options), child_step("c2")).sends("c1").silent("c1").undoes("c1").undone("c1")
     story.answers_parent("compensated")
     story.is_released().late("c1").undoes("c1").undo_fails("c1").is_stuck("c1/undo")
-    assert story.process.over and not story.process.may_expire
+    assert story.process.over and not may_expire(story.process)
 
 
 # Whose child.
@@ -310,7 +311,7 @@ def test_what_is_called_off_before_it_began_never_begins(how: str) -> None:
     assert ended.process_id == "parent:p1" and story._sent("ended", "not-started", None).envelope.causation_id == asked
     story.is_started(BEGUN).ignored("duplicate-start").starts(BEGUN).ignored("conflicting-start")
     story.is_called_off().ignored("already-ending").ends("cancelled").is_released().ignored("duplicate")
-    assert story.ends("cancelled").process.may_expire
+    assert may_expire(story.ends("cancelled").process)
     assert "is not started for parent:p1/child/1" in " ".join(decode_entry(story.fed[0].decision.history or b"").notes)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from contracts.message import Event
 from orchestrator.engine import children
+from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.process import Process
 from orchestrator.engine.turn import Turn
 from orchestrator.language import Saga, fallback, parallel, pivot, sequence
@@ -128,7 +129,7 @@ class Explorer:
             process = self.family.process(name)
             if phase not in ("completed", "compensated", "cancelled"):
                 raise Broken(f"nothing can happen any more, and {name} is {phase}")
-            if not process.may_expire:
+            if not may_expire(process):
                 raise Broken(f"{name} is {phase}, and is kept for ever")
             if phase != "completed":
                 self._nothing_stands(name, process)

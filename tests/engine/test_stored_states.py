@@ -11,6 +11,7 @@ import pytest
 from contracts.process import ChildEnded
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.decide import decide
+from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.process import Process, decode_process, encode_process
 from orchestrator.testkit.inbox import Inbox
 from orchestrator.testkit.lab import Done, Reverted
@@ -36,7 +37,7 @@ def load(path: Path) -> Process:
 @pytest.mark.parametrize("path", BLOBS, ids=lambda path: path.stem)
 def test_a_stored_state_is_read(path: Path) -> None:
     process = load(path)
-    assert process.id == "lab:j1"
+    assert process.id == "lab:j1" or process.phase == "limiter"
     assert decode_process(encode_process(process)) == process
 
 
@@ -105,7 +106,7 @@ def test_an_undoing_child_that_is_a_parent_comes_to_its_end() -> None:
         assert decision.result == "applied" and decision.process is not None
         process = decision.process
     assert (process.phase, process.timers, process.awaited()) == ("cancelled", {}, ())
-    assert process.parent is not None and process.parent.process == "parent:p1" and not process.may_expire
+    assert process.parent is not None and process.parent.process == "parent:p1" and not may_expire(process)
 
 
 def test_fields_that_are_not_known_yet_are_skipped_and_missing_ones_have_their_defaults() -> None:

@@ -11,6 +11,7 @@ from contracts.message import Event
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX, SHARDS
 from orchestrator.engine.book import SagaBook
+from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.engine.process import decode_process
 from orchestrator.language import sequence
@@ -106,7 +107,7 @@ async def test_a_parent_and_its_child_end_alike(refused: str | None, ended: list
     assert run.told("start-child") >= 1 and run.told("release-child") >= 1
     assert run.told("undo-child") >= (refused == "bill")
     child_process = decode_process((await run.world.store.blobs([C]))[0] or b"")
-    assert child_process.may_expire
+    assert may_expire(child_process)
 
 
 async def test_what_goes_to_a_child_is_in_its_own_partition() -> None:

@@ -15,6 +15,7 @@ from contracts.record import OutgoingRecord
 from contracts.topics import INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, SHARDS
 from deploy.local.stack import Stack
 from operations.endpoints import Endpoints
+from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.engine.process import decode_process
 from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
@@ -75,7 +76,7 @@ async def until_over(store: RedisStore, names: list[str]) -> list[str]:
     async with asyncio.timeout(LIMIT_S):
         while True:
             found = [decode_process(blob) for blob in await store.blobs(names) if blob is not None]
-            if len(found) == len(names) and all(process.may_expire for process in found):
+            if len(found) == len(names) and all(may_expire(process) for process in found):
                 return [process.phase for process in found]
             await asyncio.sleep(0.05)
 
