@@ -17,6 +17,8 @@ from orchestrator.runtime.snapshots import Cut
 Action = Literal["adopt", "rebuild"]
 """`adopt`: keep what the store has, and fold on from another offset. `rebuild`: drop it, and restore the shard from its
 snapshots (or fold it from the beginning of an inbox that is still whole)."""
+ANOTHER_LOG = frozenset(("group-beyond-log-end", "beyond-log-end", "other-record"))
+"""The inbox was cut or replaced; which of them it is depends on how far it has grown since."""
 UNREPAIRABLE: dict[str, str] = {
     "newer-engine": "run a build that is at least as new as the one that has stored the states",
     "older-engine": "run the older build until it has stopped by itself, then this one",
@@ -193,7 +195,9 @@ def applies(order: Order, facts: Facts, refusal: Refusal) -> bool:
     stored_next = None if facts.stored is None else facts.stored.next
     places = (order.stored_next, order.next if order.action == "adopt" else None)
     same_log = order.log_start <= facts.log_start and order.log_end <= facts.log_end
-    return order.code == refusal.code and stored_next in places and same_log
+    # A log that was cut grows on: beyond its end is soon another record. One damage, one repair.
+    same_damage = order.code == refusal.code or {order.code, refusal.code} <= ANOTHER_LOG
+    return same_damage and stored_next in places and same_log
 
 
 def encode_order(order: Order) -> bytes:

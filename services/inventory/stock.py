@@ -94,8 +94,9 @@ class StockStore(Protocol):
     """
 
     async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
-        """Takes all demands or none. `demands` names each sku once. A sku that is seen for the first time opens. If the
-        order was dispatched less than `EARLY_DISPATCH_MS` before, and nothing was reserved then, the units leave at once.
+        """Takes all demands or none. `demands` names each sku once. A sku that is seen for the first time opens. If
+        the order was dispatched less than `EARLY_DISPATCH_MS` before, and nothing was reserved then, the units leave at
+        once.
 
         Raises:
             ReservationRevokedError: a release covered this reservation before.
@@ -108,8 +109,8 @@ class StockStore(Protocol):
         also those that were never made. What has been dispatched is not given back."""
 
     async def dispatch(self, order_id: str, request_id: str, *, at_ms: int) -> Movement:
-        """Units of the order's newest open reservation leave their warehouses, once per order. Without any, those of its
-        next one do (a store that went back in time may see the dispatch first)."""
+        """Units of the order's newest open reservation leave their warehouses, once per order. Without any, those
+        of its next one do (a store that went back in time may see the dispatch first)."""
 
     def levels(self) -> AsyncIterator[Level]:
         """Every level that ever opened, in no order; a consistent picture only while nothing changes."""
