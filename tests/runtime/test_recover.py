@@ -280,6 +280,8 @@ async def test_an_order_holds_though_the_log_that_lost_its_tail_grows_on() -> No
     for number in range(3):
         ground.put(ground.other.again(ground.other.start(Begun(job_id=OTHER[4:]), id=f"x{number}", source="/lab")))
     await ground.restart()
+    ground.engine.loop.ownership.review_refused()
+    await ground.engine.work()
     assert ground.engine.readiness.problem() is None
     assert await ground.keeping().unfinished([SHARD]) == {}
     assert await ground.at() == "c"
