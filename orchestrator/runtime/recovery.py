@@ -11,14 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from orchestrator.runtime.claim import Facts, Refusal
+from orchestrator.runtime.claim import ANOTHER_LOG, Facts, Refusal
 from orchestrator.runtime.snapshots import Cut
 
 Action = Literal["adopt", "rebuild"]
 """`adopt`: keep what the store has, and fold on from another offset. `rebuild`: drop it, and restore the shard from its
 snapshots (or fold it from the beginning of an inbox that is still whole)."""
-ANOTHER_LOG = frozenset(("group-beyond-log-end", "beyond-log-end", "other-record"))
-"""The inbox was cut or replaced; which of them it is depends on how far it has grown since."""
 UNREPAIRABLE: dict[str, str] = {
     "newer-engine": "run a build that is at least as new as the one that has stored the states",
     "older-engine": "run the older build until it has stopped by itself, then this one",
