@@ -143,12 +143,17 @@ async def _restored(scene: Scene, incident: Incident) -> None:
     incident.lift()
     await redis.start()
     async with asyncio.timeout(RESTORE_SECONDS):
-        while not (restored := await scene.crew.metric("engine", RESTORED) - before):
-            await asyncio.sleep(LOOK_SECONDS)
-        while look.processes - (await take_look(scene.kafka, redis.url, ENGINE_GROUP)).processes:
-            await asyncio.sleep(LOOK_SECONDS)
+        await _back(scene, before, look.processes)
     restored = await scene.crew.metric("engine", RESTORED) - before
     incident.note(f"{waiting} of {len(look.processes)} processes were under way; {restored:.0f} came from snapshots")
+
+
+async def _back(scene: Scene, before: float, processes: frozenset[str]) -> None:
+    """Wait until the engine has begun to restore, and everything is in Redis again."""
+    url, restored = scene.orchestrator_redis.url, False
+    while not restored or processes - (await take_look(scene.kafka, url, ENGINE_GROUP)).processes:
+        await asyncio.sleep(LOOK_SECONDS)
+        restored = restored or await scene.crew.metric("engine", RESTORED) > before
 
 
 async def _cut_everywhere(scene: Scene, incident: Incident) -> None:

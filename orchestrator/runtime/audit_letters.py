@@ -6,16 +6,17 @@ answer that somebody still waits for, and a start whose process is not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from contracts.ids import partition_of
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX, SHARDS
 from orchestrator.engine.book import SagaBook
-from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.runtime.audit import Finding
 from orchestrator.runtime.audit_deep import Awaited
+from orchestrator.runtime.dead_letters import without_prefixes
+from orchestrator.runtime.routing import Routing
 
 LETTERS_MAX = 10_000
 """Letters of starts that one audit follows."""
@@ -48,26 +49,17 @@ class Letters:
 
 def starts_of(book: SagaBook) -> StartsOf:
     """What the router and the engine would have made of a record, but for the reason why they gave it up."""
+    routing = Routing(book)
 
     def starts(record: IncomingRecord) -> Sequence[str]:
         headers = dict(record.headers)
-        routes = book.routes(_text(headers, "ce_type"))
-        if not routes or record.value is None:
+        if not book.routes(_text(headers, "ce_type")):
             return ()
         if _text(headers, "dl_topic") == INBOX:
             return () if record.key is None else (record.key.decode(errors="replace"),)
-        try:
-            message = parse_payload(routes[0].wants, record.value)
-        except PayloadInvalid:
-            return ()
-        return tuple(_keys(book, _text(headers, "ce_type"), message))
-
-    def _keys(book: SagaBook, type_name: str, message: object) -> Iterator[str]:
-        for route in book.routes(type_name):
-            try:
-                yield f"{route.saga}:{route.key_of(message)}"
-            except Exception:  # noqa: S112 - the saga author's function; that it fails is why the record is here
-                continue
+        routed = routing.route(record._replace(key=None, headers=without_prefixes(record.headers, ("dl_",))))
+        first = len(routed.inbox) - routed.starts
+        return tuple((one.key or b"").decode() for one in routed.inbox[first:])
 
     return starts
 

@@ -48,18 +48,21 @@ class MarkStore(Protocol):
         ...
 
 
-def judge_mark(mark: Mark, awaited: Mapping[str, Awaited], stuck: Mapping[str, str], now_ms: int) -> Finding | None:
-    """None: nobody waits for it, or it may still end by itself. `stuck`: process id -> the step where it is stuck."""
+def judge_mark(
+    mark: Mark, awaited: Mapping[str, Awaited], stuck: Mapping[str, Collection[str]], now_ms: int
+) -> Finding | None:
+    """None: nobody waits for it, or it may still end by itself. `stuck`: process id -> the addresses where it is."""
     one = awaited.get(mark.command_id)
     process_id = mark.command_id.partition("/")[0] if one is None else one.process_id
     if one is not None:
         if one.deadline_ms is not None and now_ms <= one.deadline_ms + MARGIN_MS:
             return None
         frees = REPAIR
-    elif process_id in stuck and mark.command_id.startswith(f"{process_id}/{stuck[process_id]}/"):
-        frees = f"counterpoint retry {process_id} --step {stuck[process_id]}"
     else:
-        return None
+        at = [step for step in stuck.get(process_id, ()) if mark.command_id.startswith(f"{process_id}/{step}/")]
+        if not at:
+            return None
+        frees = f"counterpoint retry {process_id} --step {at[-1]}"
     why = (
         f"{mark.service} began {mark.command_id} {mark.age_ms // MINUTE_MS} minutes ago, and has not said how it ended:"
         " whether it was done is not known"

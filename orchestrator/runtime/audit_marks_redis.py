@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -49,7 +50,9 @@ class RedisMarks:
                 while more and len(found) < MARKS_MAX:
                     pattern = f"{_prefix(service)}{COMMAND_PREFIX}*"
                     cursor, keys = await self._redis.scan(cursor, match=pattern, count=SCAN_COUNT)
-                    found += [mark for mark in await self._marks(service, keys) if mark.age_ms >= age_ms]
+                    found += [
+                        mark for mark in await self._marks(service, cast("list[bytes]", keys)) if mark.age_ms >= age_ms
+                    ]
                     more = cursor != 0
         except (RedisError, OSError) as error:
             raise StoreUnavailable(repr(error)) from error
