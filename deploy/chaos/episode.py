@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.chaos.fault import Fault
+from deploy.chaos.inbox_look import take_look
 from deploy.chaos.load import Load
 from deploy.chaos.promises import untold_losses
 from deploy.chaos.report import Row, Status
@@ -23,6 +24,7 @@ from deploy.demo.publisher_kafka import Publisher
 from deploy.demo.reconciliation import Line, reconcile
 from deploy.demo.traffic import start_of
 from deploy.local.errors import StackError
+from orchestrator.runtime.groups import ENGINE_GROUP
 
 FINAL = frozenset(("completed", "compensated", "cancelled"))
 WARM_DECISIONS = 20
@@ -116,11 +118,13 @@ class Episode:
         return not broken
 
     async def _publish_again(self, incident: Incident, lost: Mapping[int, int | None]) -> None:
-        """What the publisher of an order would do whose start was lost; and only where the loss was told."""
+        """What the publisher of an order would do of which it hears no end; and only where the loss was told. An order
+        that had begun goes on from what it has done: all of its messages have the ids that they had."""
         observer = self._scene.observer
         assert observer is not None
         await self._until(lambda: observer.quiet_seconds >= FOLDED_SECONDS, REST_SECONDS_MAX)
-        missing = [process for process in self._load.orders if process not in self._scene.seen.phases]
+        there = (await take_look(self._scene.kafka, self._scene.orchestrator_redis.url, ENGINE_GROUP)).processes
+        missing = [process for process in self._load.orders if process not in there]
         incident.problems += untold_losses(missing, lost)
         starts = [start_of(self._load.orders[process].placed) for process in missing]
         await Publisher(self._scene.kafka, self._plan.rate, lambda published: None).run(starts)

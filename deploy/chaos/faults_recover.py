@@ -26,6 +26,8 @@ from deploy.chaos.scene import Incident, Scene, retried
 from orchestrator.runtime.groups import ENGINE_GROUP
 
 CUT_SHARDS_MAX = 8
+STEADY_SECONDS = 10.0
+"""On a new stack: until most shards have stored something, and have a cut."""
 UNFOLDED_SECONDS = 3.0
 """So long the router goes on without an engine: what it appends then is in the inbox, and folded nowhere."""
 RECOVER_SECONDS = 240.0
@@ -51,6 +53,7 @@ async def _group_gone(scene: Scene, incident: Incident) -> None:
 
 
 async def _expired(scene: Scene, incident: Incident) -> None:
+    await asyncio.sleep(STEADY_SECONDS)
     scene.crew.kill("engine")
     await asyncio.sleep(UNFOLDED_SECONDS)
     everything = {TopicPartition(INBOX, shard): RecordsToDelete(before_offset=-1) for shard in range(SHARDS)}
@@ -60,6 +63,7 @@ async def _expired(scene: Scene, incident: Incident) -> None:
 
 async def _tail_lost(scene: Scene, incident: Incident) -> None:
     """The last input that was folded is lost, and all that came after it."""
+    await asyncio.sleep(STEADY_SECONDS)
     scene.crew.kill("engine")
     await asyncio.sleep(UNFOLDED_SECONDS)
     await scene.crew.terminate("router", "clock")
@@ -77,6 +81,7 @@ async def _tail_lost(scene: Scene, incident: Incident) -> None:
 
 
 async def _both_gone(scene: Scene, incident: Incident) -> None:
+    await asyncio.sleep(STEADY_SECONDS)
     await scene.crew.terminate(*ROLES)
     had = (await _look(scene)).processes
     await _delete_group(scene)

@@ -12,8 +12,10 @@ from deploy.chaos.inbox_look import Look
 
 KEEPS_ALL = "every process"
 LOSES_NOTHING = "nothing"
-WITH_LOST_INPUTS = ("behind-log-start", "beyond-log-end", "group-beyond-log-end", "other-record")
-"""Refusals after which inputs that were in the inbox may be gone."""
+LOG_CUT = ("beyond-log-end", "group-beyond-log-end", "other-record")
+"""Refusals after which nobody knows how many inputs were in the inbox that are gone."""
+LOG_EXPIRED = ("behind-log-start", "history-gone", "nothing-stored")
+"""Refusals after which the inputs below the inbox' start may be gone, from the stored position on."""
 SHOWN_MAX = 5
 
 
@@ -66,22 +68,22 @@ def lost_inputs(plans: Sequence[Mapping[str, Any]]) -> dict[int, int | None]:
     """By shard that lost inputs, by its own words: how many at most; None: it cannot know."""
     lost: dict[int, int | None] = {}
     for plan in plans:
-        if plan["code"] not in WITH_LOST_INPUTS or plan["loses"] == LOSES_NOTHING:
-            continue
-        between = plan["code"] == "behind-log-start" and plan["stored"] is not None
-        lost[plan["shard"]] = plan["log_start"] - plan["stored"] if between else None
+        if plan["code"] in LOG_CUT:
+            lost[plan["shard"]] = None
+        elif plan["code"] in LOG_EXPIRED and not plan["loses"].startswith(LOSES_NOTHING):
+            lost[plan["shard"]] = plan["log_start"] - (plan["stored"] or 0)
     return lost
 
 
-def untold_losses(never_started: Iterable[str], lost: Mapping[int, int | None]) -> list[str]:
-    """Orders that never started in shards that were to lose nothing, and shards that lost more than was said."""
-    by_shard = Counter(partition_of(process, SHARDS) for process in never_started)
+def untold_losses(forgotten: Iterable[str], lost: Mapping[int, int | None]) -> list[str]:
+    """Orders without a process in shards that were to lose nothing, and shards that lost more than was said."""
+    by_shard = Counter(partition_of(process, SHARDS) for process in forgotten)
     wrong = [
-        f"{count} orders of shard {shard} never started, though recover said nothing of a loss there"
+        f"{count} orders of shard {shard} are forgotten, though recover said nothing of a loss there"
         for shard, count in by_shard.items()
         if shard not in lost
     ]
     for shard, most in lost.items():
         if most is not None and by_shard[shard] > most:
-            wrong.append(f"{by_shard[shard]} orders of shard {shard} never started, though it lost {most} inputs")
+            wrong.append(f"{by_shard[shard]} orders of shard {shard} are forgotten, though it lost {most} inputs")
     return wrong
