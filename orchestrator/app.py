@@ -49,7 +49,7 @@ from orchestrator.runtime.readmodel import ReadModel
 from orchestrator.runtime.restore import Restorer
 from orchestrator.runtime.router import Router
 from orchestrator.runtime.rules import rules_of
-from orchestrator.runtime.snapshotter import Snapshotter
+from orchestrator.runtime.snapshotter import SnapshotSettings, Snapshotter
 from orchestrator.runtime.store import StoreUnavailable
 from orchestrator.runtime.store_redis import RedisStore, StoreRefused
 from orchestrator.runtime.topics_kafka import start_problems
@@ -86,6 +86,7 @@ class Settings:
     roles: frozenset[str]
     instance: str
     metrics_port: int
+    snapshot_seconds: float = SnapshotSettings().sample_age_s
 
 
 def main(
@@ -95,6 +96,10 @@ def main(
     instance: Annotated[str, typer.Option(help="Names this process among others; keep it over restarts.")] = (
         "orchestrator-1"
     ),
+    snapshot_seconds: Annotated[
+        float,
+        typer.Option("--snapshot-after", min=1, hidden=True, help="Seconds that a change waits for its snapshot."),
+    ] = SnapshotSettings().sample_age_s,
 ) -> None:
     """Run the orchestrator: any of its roles in this OS process, until SIGTERM."""
     environment = Environment()
@@ -105,7 +110,7 @@ def main(
         raise typer.Exit(2)
     try:
         kafka, redis_url = _stack(endpoints, environment)
-        settings = Settings(kafka, redis_url, wanted, instance, metrics_port)
+        settings = Settings(kafka, redis_url, wanted, instance, metrics_port, snapshot_seconds)
         uvloop.run(_run(settings))
     except (Refused, EndpointsError, StoreRefused) as error:
         log.error("refused to start", reason=str(error))
@@ -264,8 +269,10 @@ class _Program:
     def _snapshotter(self, engine: EngineLoop) -> Snapshotter:
         """Takes the snapshots of the engine's shards, and lets the engine's claims mend them."""
         rules, metrics = rules_of(self._book), self._metrics.snapshots
+        age_s = self._settings.snapshot_seconds
+        every = SnapshotSettings(sample_age_s=age_s, look_interval_s=min(age_s, SnapshotSettings().look_interval_s))
         snapshotter = Snapshotter(
-            self._kafka, self._store, engine.ownership, rules, metrics, self._readiness, time.monotonic, _new_id
+            self._kafka, self._store, engine.ownership, rules, metrics, self._readiness, time.monotonic, _new_id, every
         )
         restorer = Restorer(self._kafka, self._store, rules, metrics, _new_id)
         engine.ownership.mend_with(Mending(self._store, restorer, snapshotter, rules.semantics, _new_id))

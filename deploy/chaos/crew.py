@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,12 @@ ROLES = ("router", "engine", "clock")
 KINDS = (*ROLES, *SERVICES)
 READY_SECONDS = 90.0
 STOP_SECONDS = 30.0
+ANSWER_SECONDS = 5.0
 REFUSE_SECONDS = 60.0
 """How long a program may take to find out that it must not start."""
 LOOK_SECONDS = 0.1
+SNAPSHOT_SECONDS = 4
+"""A change waits so long for its snapshot (10 minutes in production): a run is too short to wait."""
 REFUSED = "refused to "
 """In the one line that a program logs about why it does not start, or go on."""
 PERSON = "A person must decide"
@@ -142,6 +146,13 @@ class Crew:
             raise StackError(sentence, process.tail(self.log(name)))
         return _reason(lines[0])
 
+    async def metric(self, name: str, metric: str) -> float:
+        """The value of a metric without labels of a program; 0 if it has none. Raises OSError: it does not answer."""
+        url = f"http://{HOST}:{self._members[name].port}/metrics"
+        with await asyncio.to_thread(urllib.request.urlopen, url, timeout=ANSWER_SECONDS) as answer:
+            lines = answer.read().decode().splitlines()
+        return next((float(line.split()[1]) for line in lines if line.startswith(f"{metric} ")), 0.0)
+
     def alive(self, name: str) -> bool:
         member = self._members.get(name)
         return member is not None and member.child.poll() is None
@@ -211,7 +222,9 @@ class Crew:
     def _command(self, name: str, port: int) -> tuple[str, ...]:
         kind = kind_of(name)
         assert kind in KINDS, f"there is no program {kind}"
-        start = ("services", kind) if kind in SERVICES else ("orchestrator", "--roles", kind)
+        start: tuple[str, ...] = ("services", kind) if kind in SERVICES else ("orchestrator", "--roles", kind)
+        if kind in ROLES:
+            start = (*start, "--snapshot-after", str(SNAPSHOT_SECONDS))
         where = ("--endpoints", str(self._site.endpoints), "--metrics-port", str(port))
         return (self._site.python, "-m", *start, *where, "--instance", name)
 

@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.chaos.fault import Fault
+from deploy.chaos.inbox_look import take_look
 from deploy.chaos.load import Load
+from deploy.chaos.promises import untold_losses
 from deploy.chaos.report import Row, Status
 from deploy.chaos.scene import Incident, Scene
 from deploy.demo.checks import shelves_line
 from deploy.demo.evidence import Evidence
 from deploy.demo.orders import PlannedOrder
 from deploy.demo.outside import opening_units, per_sku, read_ledger, read_shelves
+from deploy.demo.publisher_kafka import Publisher
 from deploy.demo.reconciliation import Line, reconcile
+from deploy.demo.traffic import start_of
 from deploy.local.errors import StackError
+from orchestrator.runtime.groups import ENGINE_GROUP
 
 FINAL = frozenset(("completed", "compensated", "cancelled"))
 WARM_DECISIONS = 20
@@ -32,6 +37,8 @@ END_SECONDS_MAX = 240.0
 """How long all orders may take to end after the load; then those that did not are told."""
 REST_SECONDS_MAX = 30.0
 QUIET_SECONDS = 1.0
+FOLDED_SECONDS = 3.0
+"""Nothing was published for so long: whatever start is in the inbox has been folded."""
 LOOK_SECONDS = 0.2
 RETRY_ROUNDS_MAX = 10
 ORDERS_MAX = 5_000
@@ -72,8 +79,7 @@ class Episode:
                 await self._fault.inject(self._scene, incident)
             incident.lift()
             await asyncio.sleep(TAIL_SECONDS)
-            if incident.pending is None:
-                reconciled = await self._end(publishing, incident)
+            reconciled = await self._end(publishing, incident)
         except (StackError, TimeoutError, OSError, RuntimeError) as error:
             said = error.tail if isinstance(error, StackError) else traceback.format_exc()
             incident.problems.append(f"{type(error).__name__}: {error}")
@@ -99,6 +105,8 @@ class Episode:
         async with asyncio.timeout(END_SECONDS_MAX):
             await publishing
         self._placed.update(self._load.orders)
+        if incident.lost_inputs is not None:
+            await self._publish_again(incident, incident.lost_inputs)
         if not await self._settle():
             open_now = self._open()
             incident.problems.append(f"{len(open_now)} orders did not end, such as {', '.join(sorted(open_now)[:5])}")
@@ -108,6 +116,19 @@ class Episode:
         for line in broken:
             incident.problems += [f"{line.name}: {wrong}" for wrong in line.discrepancies[:PROBLEMS_MAX]]
         return not broken
+
+    async def _publish_again(self, incident: Incident, lost: Mapping[int, int | None]) -> None:
+        """What the publisher of an order would do of which it hears no end; and only where the loss was told. An order
+        that had begun goes on from what it has done: all of its messages have the ids that they had."""
+        observer = self._scene.observer
+        assert observer is not None
+        await self._until(lambda: observer.quiet_seconds >= FOLDED_SECONDS, REST_SECONDS_MAX)
+        there = (await take_look(self._scene.kafka, self._scene.orchestrator_redis.url, ENGINE_GROUP)).processes
+        missing = [process for process in self._load.orders if process not in there]
+        incident.problems += untold_losses(missing, lost)
+        starts = [start_of(self._load.orders[process].placed) for process in missing]
+        await Publisher(self._scene.kafka, self._plan.rate, lambda published: None).run(starts)
+        incident.note(f"{len(missing)} orders whose start was lost were published again")
 
     async def _settle(self) -> bool:
         """Wait until all have ended. What is stuck waits for a person: it is told, and retried by the command line."""
@@ -160,14 +181,14 @@ class Episode:
         phases = Counter(seen.phases.get(process, "running") for process in self._load.orders)
         measured = lifted is not None and reconciled is not None
         recovered = self._scene.decisions.first_after_ms(lifted) if measured and lifted is not None else None
-        status: Status = "failed" if incident.problems else "pending" if incident.pending else "held"
+        status: Status = "failed" if incident.problems else "held"
         pause_ms = self._scene.decisions.longest_pause_ms(incident.began_ms, self._load_end_ms)
         return Row(
             fault=self._fault.name,
             family=self._fault.family,
             injected=self._fault.title,
             status=status,
-            what_happened=(*incident.notes, *((incident.pending,) if incident.pending else ())),
+            what_happened=tuple(incident.notes),
             recovery_seconds=None if recovered is None or lifted is None else (recovered - lifted) / 1000,
             pause_seconds=pause_ms / 1000 if measured else None,
             drained_seconds=drained_seconds(self._load, seen.ended_ms, self._stuck, lifted) if measured else None,

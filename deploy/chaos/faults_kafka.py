@@ -1,29 +1,20 @@
-"""Faults of Kafka: killed, unreachable, slow, set up wrongly, flooded, and faults of what it keeps."""
+"""Faults of Kafka: killed, unreachable, slow, set up wrongly, and flooded."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
-from aiokafka.errors import for_code
-from aiokafka.protocol.admin import DeleteGroupsRequest
-from aiokafka.structs import TopicPartition
+from aiokafka.admin import NewPartitions
 
-from contracts.topics import DOMAIN_PARTITIONS, INBOX, ORCHESTRATOR_DEAD_LETTERS, SHARDS
+from contracts.topics import DOMAIN_PARTITIONS, ORCHESTRATOR_DEAD_LETTERS
 from deploy.chaos.crew import ROLES
 from deploy.chaos.fault import Fault
-from deploy.chaos.kafka_files import cut_last_batch
-from deploy.chaos.scene import Incident, Scene
-from orchestrator.runtime.groups import ENGINE_GROUP
+from deploy.chaos.scene import Incident, Scene, retried
 
 PULSE_SECONDS = (0.5, 0.25)
 """A slow broker: so long stopped, so long running, in turn."""
-CUT_SHARDS_MAX = 8
 SERVICE_CONCURRENCY = 2
 SLOW_ANSWER_MS = 500
-RECOVER_PENDING = "this build has no `counterpoint recover` yet: the loud refusal is shown, the way out of it is not"
-CONTROL_SECONDS = 20.0
 
 
 def kafka_faults() -> tuple[Fault, ...]:
@@ -34,10 +25,6 @@ def kafka_faults() -> tuple[Fault, ...]:
         Fault("kafka-slow", "Kafka", "the broker stops and goes on in pulses for half a minute", _slow),
         Fault("kafka-wrong-partitions", "Kafka", "a topic has one partition too many: refused at start", _partitions),
         Fault("kafka-buffer-full", "Kafka", "a service that takes two at a time meets a slow provider", _buffer_full),
-        Fault("kafka-group-gone", "Kafka", "the engine's group offsets are gone, Redis is there", _group_gone),
-        Fault("kafka-inbox-expired", "Kafka", "the inbox no longer holds the stored offsets", _expired, spoils=True),
-        Fault("kafka-tail-lost", "Kafka", "the inbox lost its last batches", _tail_lost, spoils=True),
-        Fault("kafka-group-and-redis-gone", "Kafka", "group offsets and Redis are gone", _both_gone, spoils=True),
     )
 
 
@@ -76,7 +63,7 @@ async def _partitions(scene: Scene, incident: Incident) -> None:
         scene.crew.spawn(role)
         incident.note(f"{role}: {await scene.crew.refused(role)}")
     await scene.administer(lambda admin: admin.delete_topics([ORCHESTRATOR_DEAD_LETTERS]))
-    await _retried(scene.apply_topics)
+    await retried(scene.apply_topics)
     incident.lift()
     await scene.crew.start(*ROLES)
 
@@ -90,84 +77,3 @@ async def _buffer_full(scene: Scene, incident: Incident) -> None:
     incident.lift()
     await scene.crew.terminate("payment")
     await scene.crew.start("payment")
-
-
-async def _group_gone(scene: Scene, incident: Incident) -> None:
-    await scene.crew.terminate(*ROLES)
-    await _delete_group(scene)
-    incident.lift()
-    await scene.crew.start(*ROLES)
-
-
-async def _expired(scene: Scene, incident: Incident) -> None:
-    scene.crew.kill("engine")
-    await asyncio.sleep(3)
-    everything = {TopicPartition(INBOX, shard): RecordsToDelete(before_offset=-1) for shard in range(SHARDS)}
-    await scene.administer(lambda admin: admin.delete_records(everything))
-    await _recover(scene, incident, "engine")
-
-
-async def _tail_lost(scene: Scene, incident: Incident) -> None:
-    await scene.crew.terminate(*ROLES)
-    await asyncio.to_thread(scene.stack.stop, "kafka")
-    folder = scene.stack.site.folder("kafka") / "data"
-    cut = 0
-    for shard in range(SHARDS):
-        if cut < CUT_SHARDS_MAX and cut_last_batch(folder / f"{INBOX}-{shard}"):
-            cut += 1
-    incident.note(f"{cut} shards lost their last batch")
-    incident.demand(cut > 0, "no shard had two batches to lose one of")
-    await scene.start("kafka")
-    await _recover(scene, incident, *ROLES)
-
-
-async def _both_gone(scene: Scene, incident: Incident) -> None:
-    await scene.crew.terminate(*ROLES)
-    await _delete_group(scene)
-    redis = scene.orchestrator_redis
-    await redis.kill()
-    redis.replace(None)
-    await redis.start()
-    await _recover(scene, incident, *ROLES)
-
-
-async def _recover(scene: Scene, incident: Incident, *names: str) -> None:
-    """The engine must refuse loudly; then a person decides, by the command line."""
-    for name in names:
-        scene.crew.spawn(name)
-    reason = await scene.crew.not_ready("engine")
-    incident.note(reason.partition(";")[0])
-    if not await scene.operator.offers("recover"):
-        incident.pending = RECOVER_PENDING
-        return
-    said = await scene.operator.run("recover", "--all", "--yes", "--json")
-    incident.demand(said.code == 0, f"`counterpoint recover` failed: {said.error.strip()}")
-    incident.note("recovered by `counterpoint recover`")
-    incident.lift()
-    await scene.crew.ready(*names)
-
-
-async def _delete_group(scene: Scene) -> None:
-    async def delete(admin: AIOKafkaAdminClient) -> None:
-        # The client has no method for it, but knows the request.
-        coordinator = await admin.find_coordinator(ENGINE_GROUP)
-        answer = await admin._send_request(DeleteGroupsRequest([ENGINE_GROUP]), coordinator)
-        for _, code in answer.results:
-            if code:
-                raise for_code(code)()
-
-    await _retried(lambda: scene.administer(delete))
-
-
-async def _retried(work: Callable[[], Awaitable[object]]) -> None:
-    """The broker takes a moment to notice that members have left, or that a topic is gone."""
-    give_up = asyncio.get_running_loop().time() + CONTROL_SECONDS
-    while True:
-        try:
-            await work()
-        except Exception:
-            if asyncio.get_running_loop().time() > give_up:
-                raise
-            await asyncio.sleep(0.5)
-        else:
-            return

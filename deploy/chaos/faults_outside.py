@@ -8,7 +8,7 @@ from deploy.chaos.fault import Fault
 from deploy.chaos.scene import Incident, Scene
 
 PROVIDERS = ("payment", "carrier")
-FAKETIME_MISSING = "faketime is missing"
+FAKETIME_MISSING = "there is no `faketime` on the PATH: install it with `apt-get install faketime`"
 SKEW = "+120s"
 
 

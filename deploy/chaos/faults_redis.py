@@ -6,14 +6,28 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aiokafka.admin import RecordsToDelete
+from aiokafka.structs import TopicPartition
+
+from contracts.topics import INBOX, SHARDS
 from deploy.chaos.fault import Fault
+from deploy.chaos.inbox_look import take_look
 from deploy.chaos.redis_faults import RedisServer
 from deploy.chaos.scene import Incident, Scene
 from deploy.local.site import SERVICES
+from orchestrator.runtime.groups import ENGINE_GROUP
+from orchestrator.runtime.store_redis import RedisStore
 
 REWIND_SECONDS = 2.0
 FULL_BYTES = "1mb"
 NO_LIMIT = "0"
+RESTORED = "counterpoint_restored_processes_total"
+RESTORE_SECONDS = 90.0
+CUT_SECONDS = 90.0
+CUT_SHARDS_MIN = 32
+"""Of 64: a shard that had no input has no new cut."""
+LOOK_SECONDS = 0.5
+WAITING_TITLE = "the same while orders wait for a silent provider, snapshotted as they wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +101,15 @@ def _faults(side: _Side) -> tuple[Fault, ...]:
         await scene.crew.start(side.checker)
 
     emptied = _redis_emptied if side is ORCHESTRATOR else _store_emptied
-    what = "folds again from the log" if side is ORCHESTRATOR else "the services refuse it; then it is restored"
+    what = (
+        "comes from snapshots and what the inbox still has"
+        if side is ORCHESTRATOR
+        else "the services refuse it; then it is restored"
+    )
     family, words = side.words, side.words
+    more = (Fault("redis-emptied-waiting", words, WAITING_TITLE, _emptied_waiting),) if side is ORCHESTRATOR else ()
     return (
+        *more,
         Fault(f"{side.prefix}-killed", family, f"kill -9 of {words}, restarted with its file", killed),
         Fault(f"{side.prefix}-unreachable", family, f"{words} does not answer for a minute", unreachable),
         Fault(f"{side.prefix}-rewound", family, f"{words} restarted from a copy two seconds old", rewound),
@@ -100,12 +120,60 @@ def _faults(side: _Side) -> tuple[Fault, ...]:
 
 
 async def _redis_emptied(scene: Scene, incident: Incident) -> None:
-    """It is a cache of the log: nothing but time may be lost."""
+    """Nothing but time may be lost, although the inbox has only what no snapshot has."""
+    await _cut_everywhere(scene, incident)
+    await _restored(scene, incident)
+
+
+async def _emptied_waiting(scene: Scene, incident: Incident) -> None:
+    """Processes that wait for an answer are snapshotted as they wait, and wait on where they come from a snapshot."""
+    await scene.misbehave("payment", silent=True)
+    await _cut_everywhere(scene, incident)
+    await _restored(scene, incident)
+    await scene.behave()
+
+
+async def _restored(scene: Scene, incident: Incident) -> None:
+    before = await scene.crew.metric("engine", RESTORED)
     redis = scene.orchestrator_redis
+    look = await take_look(scene.kafka, redis.url, ENGINE_GROUP)
+    waiting = sum(scene.seen.phases.get(process) == "running" for process in look.processes)
     await redis.kill()
     redis.replace(None)
     incident.lift()
     await redis.start()
+    async with asyncio.timeout(RESTORE_SECONDS):
+        await _back(scene, before, look.processes)
+    restored = await scene.crew.metric("engine", RESTORED) - before
+    incident.note(f"{waiting} of {len(look.processes)} processes were under way; {restored:.0f} came from snapshots")
+
+
+async def _back(scene: Scene, before: float, processes: frozenset[str]) -> None:
+    """Wait until the engine has begun to restore, and everything is in Redis again."""
+    url, restored = scene.orchestrator_redis.url, False
+    while not restored or processes - (await take_look(scene.kafka, url, ENGINE_GROUP)).processes:
+        await asyncio.sleep(LOOK_SECONDS)
+        restored = restored or await scene.crew.metric("engine", RESTORED) > before
+
+
+async def _cut_everywhere(scene: Scene, incident: Incident) -> None:
+    """Wait for a new cut of every shard that works, and take from the inbox what is before the cuts."""
+    store = RedisStore(scene.orchestrator_redis.url)
+    try:
+        first = await store.cut_states(range(SHARDS))
+        async with asyncio.timeout(CUT_SECONDS):
+            while True:
+                now = await store.cut_states(range(SHARDS))
+                moved = [shard for shard in range(SHARDS) if now[shard].offset != first[shard].offset]
+                if len(moved) >= CUT_SHARDS_MIN:
+                    break
+                await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await store.close()
+    cuts = {shard: cut.offset for shard, cut in now.items() if cut.offset}
+    expired = {TopicPartition(INBOX, shard): RecordsToDelete(before_offset=offset) for shard, offset in cuts.items()}
+    await scene.administer(lambda admin: admin.delete_records(expired))
+    incident.note(f"{len(cuts)} of {SHARDS} shards have a cut, and the inbox begins there")
 
 
 async def _store_emptied(scene: Scene, incident: Incident) -> None:

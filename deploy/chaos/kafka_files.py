@@ -1,5 +1,5 @@
-"""A log that lost its tail: the last batch cut off a partition's files, as a broker's disk may lose it. Only while the
-broker is down.
+"""A log that lost its tail: its last batches cut off a partition's files, as a broker's disk may lose them. Only while
+the broker is down.
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ from pathlib import Path
 LENGTH_OFFSET = 8
 """Of the length field in a record batch (Kafka's message format v2: base offset, then the length of what follows)."""
 HEADER_BYTES = 12
+DELTA_OFFSET = 23
+"""Of the field that says how many offsets after its first one the batch ends."""
 LEFT_OUT = ("*.index", "*.timeindex", "*.snapshot", "*.txnindex")
 """What the broker makes anew from the log."""
 
 
-def cut_last_batch(partition: Path) -> bool:
-    """Cut the last batch off the newest segment. False: there is none, or nothing would be left of the segment."""
+def cut_from(partition: Path, offset: int) -> bool:
+    """Cut the batch that holds this offset off the newest segment, with all that follows. False: the segment does not
+    hold it, or nothing would be left of it."""
     segments = sorted(partition.glob("*.log"))
     if not segments:
         return False
-    starts = batch_starts(segments[-1].read_bytes())
-    if len(starts) < 2:
+    log = segments[-1].read_bytes()
+    starts = batch_starts(log)
+    ends_before = [start for start in starts if _last_offset(log, start) < offset]
+    if not ends_before or len(ends_before) == len(starts):
         return False
     with segments[-1].open("r+b") as file:
-        file.truncate(starts[-1])
+        file.truncate(starts[len(ends_before)])
     for pattern in LEFT_OUT:
         for file_made_anew in partition.glob(pattern):
             file_made_anew.unlink()
@@ -40,3 +45,9 @@ def batch_starts(log: bytes) -> list[int]:
         starts.append(place)
         place += HEADER_BYTES + length
     return starts
+
+
+def _last_offset(log: bytes, start: int) -> int:
+    (first,) = struct.unpack_from(">q", log, start)
+    (delta,) = struct.unpack_from(">i", log, start + DELTA_OFFSET)
+    return int(first + delta)

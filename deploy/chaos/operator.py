@@ -32,14 +32,10 @@ class Operator:
         self._python = python
         self._lanes = asyncio.Semaphore(LANES)
 
-    async def run(self, *words: str) -> Said:
+    async def run(self, *words: str, seconds: float = COMMAND_SECONDS) -> Said:
         """Raises TimeoutError."""
         command = (self._python, "-m", "orchestrator.cli", *words, "--endpoints", str(self._endpoints))
-        return await self._execute(command)
-
-    async def offers(self, name: str) -> bool:
-        """Whether this build's command line has the command `name`."""
-        return (await self._execute((self._python, "-m", "orchestrator.cli", name, "--help"))).code == 0
+        return await self._execute(command, seconds)
 
     async def stuck(self) -> list[dict[str, Any]]:
         """What waits for a person."""
@@ -67,7 +63,7 @@ class Operator:
         step = ("--step", one["step"]) if one["step"] else ()
         await self.run("retry", one["process_id"], *step, "--yes", "--note", "chaos: the fault is over")
 
-    async def _execute(self, command: tuple[str, ...]) -> Said:
+    async def _execute(self, command: tuple[str, ...], seconds: float) -> Said:
         async with self._lanes:
             child = await asyncio.create_subprocess_exec(
                 *command,
@@ -76,7 +72,7 @@ class Operator:
                 stderr=asyncio.subprocess.PIPE,
             )
             try:
-                out, error = await asyncio.wait_for(child.communicate(), COMMAND_SECONDS)
+                out, error = await asyncio.wait_for(child.communicate(), seconds)
             except TimeoutError:
                 child.kill()
                 await child.wait()

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-Status = Literal["held", "failed", "pending", "not run"]
-_STYLES: Mapping[Status, str] = {"held": "green", "failed": "bold red", "pending": "yellow", "not run": "dim"}
+Status = Literal["held", "failed", "not run"]
+_STYLES: Mapping[Status, str] = {"held": "green", "failed": "bold red", "not run": "dim"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def ended_text(row: Row) -> str:
 
 def verdict_text(row: Row) -> str:
     """In one word whether it reconciled, else why there is nothing to reconcile."""
-    if row.status in ("pending", "not run"):
+    if row.status == "not run":
         return row.status
     return "yes" if row.reconciled and row.status == "held" else "NO"
 

@@ -49,7 +49,7 @@ class Chaos:
             scene = await self._ready_scene()
             self._say(f"{fault.name}: {fault.title}")
             row = await Episode(scene, fault, self._plan, self._placed).run()
-            if row.status in ("failed", "pending") or fault.spoils:
+            if row.status == "failed" or fault.spoils:
                 await self._drop_scene()
             yield row
 

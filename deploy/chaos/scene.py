@@ -29,6 +29,7 @@ from deploy.local.site import INFRASTRUCTURE, SERVICES
 from deploy.local.stack import Stack
 
 SANDBOX_SECONDS = 10.0
+CONTROL_SECONDS = 20.0
 ADMIN_MS = 15_000
 
 
@@ -41,9 +42,10 @@ class Incident:
     now_ms: Callable[[], int]
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    pending: str | None = None
-    """Why what follows the refusal cannot be shown yet."""
     lifted_ms: int | None = None
+    lost_inputs: dict[int, int | None] | None = None
+    """After a recovery, by shard that lost inputs: how many at most (None: nobody knows). Orders whose start was among
+    them are published again, as their publisher would do."""
 
     def note(self, text: str) -> None:
         """Tell what happened, for the report."""
@@ -186,3 +188,17 @@ class Scene:
         """Raises what ended the observer."""
         if self._observing is not None and self._observing.done():
             self._observing.result()
+
+
+async def retried(work: Callable[[], Awaitable[object]]) -> None:
+    """The broker takes a moment to notice that members have left, or that a topic is gone."""
+    give_up = asyncio.get_running_loop().time() + CONTROL_SECONDS
+    while True:
+        try:
+            await work()
+        except Exception:
+            if asyncio.get_running_loop().time() > give_up:
+                raise
+            await asyncio.sleep(0.5)
+        else:
+            return

@@ -6,9 +6,10 @@ from deploy.chaos.fault import Fault
 from deploy.chaos.faults_kafka import kafka_faults
 from deploy.chaos.faults_outside import outside_faults
 from deploy.chaos.faults_processes import process_faults
+from deploy.chaos.faults_recover import recover_faults
 from deploy.chaos.faults_redis import redis_faults
 
-FAULTS: tuple[Fault, ...] = (*process_faults(), *kafka_faults(), *redis_faults(), *outside_faults())
+FAULTS: tuple[Fault, ...] = (*process_faults(), *kafka_faults(), *recover_faults(), *redis_faults(), *outside_faults())
 
 
 class UnknownFault(LookupError):

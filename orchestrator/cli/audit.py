@@ -16,7 +16,9 @@ from orchestrator.cli.output import print_json, say, screen
 from orchestrator.cli.ports import AuditAccess
 from orchestrator.cli.repair import Yes, confirm
 from orchestrator.cli.session import Session, session_of
+from orchestrator.engine.book import SagaBook
 from orchestrator.runtime.audit import Finding
+from orchestrator.runtime.audit_letters import starts_of
 from orchestrator.runtime.audit_run import Audit, Audited, Repaired, repair
 from orchestrator.runtime.auditor import Auditor, Pace
 from orchestrator.verify.handlers import HandlersError, read_handlers
@@ -31,7 +33,8 @@ Say what cannot go on by itself, why, and which command frees it. Reads only, an
 
 \b
 Without --deep: states, timers, indexes, histories, offsets. With --deep also whether the commands that are awaited are
-in their topics, and whether their answers were heard. Exit code 1: something is stranded, or damaged.
+in their topics, and whether their answers were heard; dead letters that a process waits for, or that would have begun
+one; and commands that a service has begun and never told the end of. Exit code 1: something is stranded, or damaged.
 
 \b
 Examples:
@@ -43,7 +46,9 @@ Examples:
 
 def audit(
     context: typer.Context,
-    deep: Annotated[bool, typer.Option("--deep", help="Follow awaited commands into the log, too.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Follow awaited commands into the log, dead letters and services, too.")
+    ] = False,
     mend: Annotated[
         bool,
         typer.Option("--repair", help="Do what frees them: derive timers and indexes again, fold again, send again."),
@@ -84,7 +89,18 @@ def _audit(session: Session, access: AuditAccess) -> Audit:
         raise Refused(str(error)) from None
     now_ms = session.around.now_ms
     auditor = Auditor(access.store, Pace(1, lambda: 0.0, asyncio.sleep), now_ms, asyncio.sleep)
-    return Audit(access.store, access.shards, access.log, auditor, services, now_ms, asyncio.sleep)
+    book = SagaBook(session.around.sagas)
+    return Audit(
+        access.store,
+        access.shards,
+        access.log,
+        auditor,
+        services,
+        now_ms,
+        asyncio.sleep,
+        access.marks,
+        starts_of(book),
+    )
 
 
 def _show(session: Session, audited: Audited, repaired: Repaired | None) -> None:

@@ -16,6 +16,7 @@ from orchestrator.cli.ports import Appended, AuditAccess, ShardKeeper
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
 from orchestrator.runtime.audit_log_memory import MemoryAuditLog
+from orchestrator.runtime.audit_marks_memory import MemoryMarks
 from orchestrator.runtime.audit_memory import MemoryAuditStore
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.log_memory import MemoryLog
@@ -84,7 +85,7 @@ class MemoryConnections:
     async def audit(self, endpoints: Endpoints) -> AsyncIterator[AuditAccess]:
         if self.failure is not None:
             raise self.failure
-        yield AuditAccess(MemoryAuditStore(self.store), self.store, MemoryAuditLog(self.log))
+        yield AuditAccess(MemoryAuditStore(self.store), self.store, MemoryAuditLog(self.log), MemoryMarks())
 
     def means_away(self, error: Exception) -> bool:
         return isinstance(error, OSError)

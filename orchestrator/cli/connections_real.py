@@ -12,6 +12,7 @@ from orchestrator.cli.ports import AuditAccess, OperatorInbox, ProcessReader, Se
 from orchestrator.cli.sender_kafka import AWAY_ERRORS, KafkaSender, open_sender
 from orchestrator.cli.shards_real import open_shards
 from orchestrator.runtime.audit_log_kafka import open_audit_log
+from orchestrator.runtime.audit_marks_redis import open_marks
 from orchestrator.runtime.audit_redis import RedisAuditStore
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp, input_record
 from orchestrator.runtime.log import LogUnavailable
@@ -79,7 +80,7 @@ async def _read_model(url: str) -> AsyncIterator[ProcessReader]:
 async def _audit(endpoints: Endpoints) -> AsyncIterator[AuditAccess]:
     store = RedisStore(endpoints.redis.orchestrator)
     try:
-        async with open_audit_log(endpoints.kafka) as log:
-            yield AuditAccess(RedisAuditStore(store), store, log)
+        async with open_audit_log(endpoints.kafka) as log, open_marks(endpoints.redis.services) as marks:
+            yield AuditAccess(RedisAuditStore(store), store, log, marks)
     finally:
         await store.close()

@@ -16,6 +16,7 @@ from operations.endpoints import Endpoints
 from orchestrator.engine.history import HistoryEntry
 from orchestrator.engine.process import Process
 from orchestrator.runtime.audit_log import AuditLog
+from orchestrator.runtime.audit_marks import MarkStore
 from orchestrator.runtime.audit_store import AuditStore
 from orchestrator.runtime.inbox_writer import PersonsMessage, Stamp
 from orchestrator.runtime.ownership import RefusedShard
@@ -130,6 +131,7 @@ class AuditAccess:
     store: AuditStore
     shards: ShardStore
     log: AuditLog
+    marks: MarkStore
 
 
 class Connections(Protocol):

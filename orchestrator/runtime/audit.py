@@ -39,6 +39,10 @@ Code = Literal[
     "command-lost",
     "command-passed-over",
     "answer-unheard",
+    "command-dead-lettered",
+    "answer-dead-lettered",
+    "start-dead-lettered",
+    "execution-untold",
     "shard-refused",
     "shard-idle",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from contracts.envelope import parse_time
 from contracts.ids import partition_of
 from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX, SHARDS
@@ -36,6 +37,12 @@ class Awaited:
         """Where its answer will be."""
         return self.record.topic.removesuffix(COMMANDS_SUFFIX) + EVENTS_SUFFIX
 
+    @property
+    def deadline_ms(self) -> int | None:
+        """Until then its service may begin it."""
+        deadline = _text(dict(self.record.headers), "ce_deadline")
+        return parse_time(deadline) if deadline else None
+
 
 @dataclass(slots=True)
 class Waiting:
@@ -43,8 +50,12 @@ class Waiting:
 
     commands: dict[str, Awaited] = field(default_factory=dict)
     since_ms: int | None = None
+    stuck: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By process: the addresses where it waits for a person."""
 
     def take(self, process: Process) -> None:
+        if process.stuck:
+            self.stuck[process.id] = tuple(process.stuck)
         if process.phase in FINAL or len(self.commands) >= AWAITED_MAX:
             return
         for one in awaited_of(process):

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from contracts.ids import partition_of
 from contracts.record import OutgoingRecord
-from contracts.topics import INBOX, SHARDS
+from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS, SHARDS, TOMBSTONE_MS, dead_letters_topic
 from orchestrator.engine.process import ENGINE_SEMANTICS
 from orchestrator.runtime.audit import MENDED, RECOVER, REFOLDED, Code, Finding, read_state
 from orchestrator.runtime.audit_deep import Awaited, Heard, Passed, Waiting, awaited_of, judge_awaited
+from orchestrator.runtime.audit_letters import Letters, StartsOf, never_began, told_by
 from orchestrator.runtime.audit_log import AuditLog
+from orchestrator.runtime.audit_marks import UNTOLD_MS, Mark, MarkStore, judge_mark
 from orchestrator.runtime.audit_store import AuditStore, Wanted
 from orchestrator.runtime.auditor import Auditor, Round
 from orchestrator.runtime.claim import Facts, Refusal, judge
@@ -29,6 +31,8 @@ IDLE_PAUSE_S = 2.0
 """A shard that has inputs to fold folds some within this time, or nobody works on it."""
 RESENT: frozenset[Code] = frozenset(("command-lost", "command-passed-over", "answer-unheard"))
 """Freed by sending the command again: its service answers from its inbox, or does it now."""
+LETTERS_MS = TOMBSTONE_MS
+"""Dead letters of so long ago are looked at: whatever they have started since, or its tombstone, is still there."""
 NUDGE_TIMER = "audit"
 SERVICE_GROUP = "counterpoint.{}"
 
@@ -50,7 +54,7 @@ class Audited:
 
 
 class Audit:
-    """`services`: which service handles a command type. `sleep` in seconds."""
+    """`services`: which service handles a command type. `sleep` in seconds. `marks` and `starts_of` are for `deep`."""
 
     def __init__(
         self,
@@ -61,7 +65,11 @@ class Audit:
         services: Mapping[str, str],
         now_ms: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]],
+        marks: MarkStore,
+        starts_of: StartsOf,
     ) -> None:
+        self._marks = marks
+        self._starts_of = starts_of
         self._store = store
         self._shards = shards
         self._log = log
@@ -76,12 +84,58 @@ class Audit:
         waiting = Waiting()
         found = await self._auditor.round(on_process=waiting.take if deep else None)
         late = await self._follow(waiting) if deep and waiting.commands else ()
+        letters = await self._letters(waiting) if deep else Letters({}, self._starts_of)
+        begun = await self._marks.started(self._known_services, UNTOLD_MS) if deep else ()
         await self._sleep(IDLE_PAUSE_S)
         second = await self._facts()
         still = await self._still_awaited(late)
-        resends = tuple(waiting.commands[command_id].record for command_id in still)
-        findings = (*judge_shards(first, second), *found.findings, *still.values())
+        told = [told_by(letters, finding, command_id) for command_id, finding in still.items()]
+        untold = await self._untold(begun, waiting)
+        resends = tuple(
+            waiting.commands[command_id].record
+            for command_id in sorted({*still, *untold})
+            if command_id in waiting.commands
+        )
+        more = (*told, *await self._never_began(letters), *untold.values())
+        findings = (*judge_shards(first, second), *found.findings, *more)
         return Audited(self._now_ms(), found.processes, findings, resends, found)
+
+    @property
+    def _known_services(self) -> frozenset[str]:
+        return frozenset(self._services.values())
+
+    async def _letters(self, waiting: Waiting) -> Letters:
+        letters = Letters(waiting.commands, self._starts_of)
+        topics = {ORCHESTRATOR_DEAD_LETTERS, *map(dead_letters_topic, self._known_services)}
+        async for records in self._log.records(topics, self._now_ms() - LETTERS_MS):
+            for record in records:
+                letters.take(record)
+        return letters
+
+    async def _never_began(self, letters: Letters) -> list[Finding]:
+        """Those of the dead-lettered starts whose process is not there: nothing was done about them."""
+        sights = await self._store.sights([Wanted(process_id) for process_id in letters.starts])
+        return [never_began(one.process_id, letters.starts[one.process_id]) for one in sights if one.blob is None]
+
+    async def _untold(self, begun: Sequence[Mark], waiting: Waiting) -> dict[str, Finding]:
+        """By command id. Looked at again as the last thing: an execution may have ended meanwhile, or its process gone
+        on."""
+        suspects = {
+            mark: finding
+            for mark in begun
+            if (finding := judge_mark(mark, waiting.commands, waiting.stuck, self._now_ms())) is not None
+        }
+        left = await self._marks.still(tuple(suspects))
+        now = Waiting()
+        for sight in await self._store.sights([Wanted(suspects[mark].process_id) for mark in left]):
+            process = read_state(sight.blob)
+            if process is not None:
+                now.take(process)
+        return {
+            mark.command_id: one
+            for mark in left
+            if (one := judge_mark(mark, now.commands, now.stuck, self._now_ms())) is not None
+        }
 
     async def _facts(self) -> list[Facts]:
         """Bounds last, as a claim reads them."""

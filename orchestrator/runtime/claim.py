@@ -22,6 +22,8 @@ RefusalCode = Literal[
     "older-engine",
     "snapshots-damaged",
 ]
+ANOTHER_LOG = frozenset(("group-beyond-log-end", "beyond-log-end", "other-record"))
+"""The inbox was cut or replaced; which of them it is depends on how far it has grown since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def refused_with(verdict: Verdict, code: str) -> Refusal | None:
     """The refusal that a shard with this verdict may come to: some are found out only later. None: not this one."""
     if isinstance(verdict, Refusal):
         return verdict
-    if isinstance(verdict, Claim) and verdict.verify is not None and code == "other-record":
+    if isinstance(verdict, Claim) and verdict.verify is not None and code in ANOTHER_LOG:
         return Refusal("other-record", "the record before the stored offset is another one")
     if isinstance(verdict, Restore) and code == "snapshots-damaged":
         return Refusal("snapshots-damaged", "the snapshots do not fit together")

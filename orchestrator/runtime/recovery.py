@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from orchestrator.runtime.claim import Facts, Refusal
+from orchestrator.runtime.claim import ANOTHER_LOG, Facts, Refusal
 from orchestrator.runtime.snapshots import Cut
 
 Action = Literal["adopt", "rebuild"]
@@ -132,7 +132,8 @@ def _without_state(maker: _Maker) -> Plan:
     if facts.log_start > 0:
         lost = (
             f"processes that began before offset {facts.log_start}: nothing has their states. Answers to their commands"
-            " are ignored and raise an alert; what they have done stays done"
+            " are ignored and raise an alert; what they have done stays done, and their starts, published again, go on"
+            " from it"
         )
     return Plan(
         maker.damage,
@@ -160,8 +161,9 @@ def _behind(maker: _Maker) -> Plan:
         maker.order("adopt", published, facts.log_start),
         f"keep what Redis has, and go on at {facts.log_start}",
         "every process, as it was",
-        f"the inputs {facts.stored.next} to {facts.log_start - 1}: starts among them did not happen; commands whose"
-        " answers are among them are sent again when their time-out passes, and answered again",
+        f"the inputs {facts.stored.next} to {facts.log_start - 1}: starts among them are forgotten (what they have done"
+        " stays done; published again, they go on from it); commands whose answers are among them are sent again when"
+        " their time-out passes, and answered again",
     )
 
 
@@ -193,7 +195,9 @@ def applies(order: Order, facts: Facts, refusal: Refusal) -> bool:
     stored_next = None if facts.stored is None else facts.stored.next
     places = (order.stored_next, order.next if order.action == "adopt" else None)
     same_log = order.log_start <= facts.log_start and order.log_end <= facts.log_end
-    return order.code == refusal.code and stored_next in places and same_log
+    # A log that was cut grows on: beyond its end is soon another record. One damage, one repair.
+    same_damage = order.code == refusal.code or {order.code, refusal.code} <= ANOTHER_LOG
+    return same_damage and stored_next in places and same_log
 
 
 def encode_order(order: Order) -> bytes:

@@ -60,6 +60,11 @@ save_levels(KEYS[1], skus, levels, dirty)
 local answer = movement(at_ms, lines, {}, changes)
 redis.call('HSET', KEYS[2], 'movement:' .. request, answer, 'open', table.concat(kept, ' '))
 for i = 1, #revoked do redis.call('HSET', KEYS[2], 'revoked:' .. revoked[i], at_ms) end
-if action == 'dispatch' and #ended > 0 then redis.call('HSET', KEYS[2], 'dispatched', ended[1]) end
+if action == 'dispatch' and #ended > 0 then
+  redis.call('HSET', KEYS[2], 'dispatched', ended[1])
+  redis.call('HDEL', KEYS[2], 'early')
+end
+-- A dispatch that finds no reservation may be earlier than it: the next one leaves at once (decision 0036).
+if action == 'dispatch' and #ended == 0 and not stored[3] then redis.call('HSET', KEYS[2], 'early', at_ms) end
 if #kept == 0 then redis.call('PEXPIRE', KEYS[2], retention_ms) end
 return answer

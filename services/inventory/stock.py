@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from services.sdk.inbox_retention import RETENTION_MS, kept_ms
+
+EARLY_DISPATCH_MS: Final = kept_ms(RETENTION_MS)
+"""How long a dispatch that found no reservation waits for one: as long as the SDK keeps what was done (26 h). A command
+that is older is not executed any more."""
 
 
 class ReservationRevokedError(RuntimeError):
@@ -88,7 +94,9 @@ class StockStore(Protocol):
     """
 
     async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
-        """Takes all demands or none. `demands` names each sku once. A sku that is seen for the first time opens.
+        """Takes all demands or none. `demands` names each sku once. A sku that is seen for the first time opens. If
+        the order was dispatched less than `EARLY_DISPATCH_MS` before, and nothing was reserved then, the units leave at
+        once.
 
         Raises:
             ReservationRevokedError: a release covered this reservation before.
@@ -101,7 +109,8 @@ class StockStore(Protocol):
         also those that were never made. What has been dispatched is not given back."""
 
     async def dispatch(self, order_id: str, request_id: str, *, at_ms: int) -> Movement:
-        """Units of the order's newest open reservation leave their warehouses, once per order."""
+        """Units of the order's newest open reservation leave their warehouses, once per order. Without any, those
+        of its next one do (a store that went back in time may see the dispatch first)."""
 
     def levels(self) -> AsyncIterator[Level]:
         """Every level that ever opened, in no order; a consistent picture only while nothing changes."""

@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
 
 from services.inventory.opening import OpeningRule
-from services.inventory.stock import Allocation, Change, Demand, Level, Movement, ReservationRevokedError, Shortage
+from services.inventory.stock import (
+    EARLY_DISPATCH_MS,
+    Allocation,
+    Change,
+    Demand,
+    Level,
+    Movement,
+    ReservationRevokedError,
+    Shortage,
+)
 
 Levels = dict[str, dict[str, Level]]
 """By sku, then warehouse."""
@@ -19,6 +28,12 @@ class _Order:
     """Reservation ids, oldest first."""
     revoked: set[str] = field(default_factory=set)
     dispatched: bool = False
+    early_ms: int | None = None
+    """When a dispatch came that found no reservation."""
+
+    def left_before(self, at_ms: int) -> bool:
+        """Whether a reservation that is made now was dispatched before."""
+        return self.early_ms is not None and at_ms - self.early_ms <= EARLY_DISPATCH_MS
 
 
 class MemoryStock:
@@ -45,7 +60,11 @@ class MemoryStock:
         if not shortages:
             lines = tuple(line for demand in demands for line in allocate(self._levels[demand.sku].values(), demand))
             changes += self._move(lines, on_hand=-1, reserved=+1)
-            order.open.append(reservation_id)
+            if order.left_before(at_ms):
+                changes += self._move(lines, reserved=-1, dispatched=+1)
+                order.dispatched, order.early_ms = True, None
+            else:
+                order.open.append(reservation_id)
         order.movements[reservation_id] = Movement(at_ms, lines, shortages, changes)
         return order.movements[reservation_id]
 
@@ -64,6 +83,8 @@ class MemoryStock:
         if request_id in order.movements:
             return order.movements[request_id]
         ended = [] if order.dispatched else order.open[-1:]
+        if not order.dispatched:
+            order.early_ms = None if ended else at_ms
         order.dispatched = order.dispatched or bool(ended)
         return self._end(order, request_id, ended, at_ms, dispatched=+1)
 
@@ -95,7 +116,7 @@ class MemoryStock:
         return order.movements[request_id]
 
     def _move(
-        self, lines: tuple[Allocation, ...], *, on_hand: int, reserved: int, dispatched: int = 0
+        self, lines: tuple[Allocation, ...], *, on_hand: int = 0, reserved: int, dispatched: int = 0
     ) -> tuple[Change, ...]:
         """Adds each line's quantity, times the given sign, to the three numbers."""
         changes = []

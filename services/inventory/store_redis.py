@@ -17,7 +17,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from services.inventory.opening import OpeningRule
-from services.inventory.stock import Allocation, Change, Demand, Level, Movement, ReservationRevokedError, Shortage
+from services.inventory.stock import (
+    EARLY_DISPATCH_MS,
+    Allocation,
+    Change,
+    Demand,
+    Level,
+    Movement,
+    ReservationRevokedError,
+    Shortage,
+)
 from services.sdk.scripts_redis import Argument, Script, ScriptLine, packed
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -62,7 +71,14 @@ class RedisStock:
     async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
         openings, lines = _numbered_openings(demands, self._opening)
         answer = await self._run(
-            self._reserve, order_id, reservation_id, at_ms, ENDED_RETENTION_MS, orjson.dumps(openings), *lines
+            self._reserve,
+            order_id,
+            reservation_id,
+            at_ms,
+            ENDED_RETENTION_MS,
+            EARLY_DISPATCH_MS,
+            orjson.dumps(openings),
+            *lines,
         )
         if answer is None:
             raise ReservationRevokedError(reservation_id)

@@ -15,9 +15,8 @@ HELD = Row(
     "kill-engine", "processes", "kill -9 of engine", "held", ("a note",), 1.94, 2.5, 3.1, 102, 90, 12, reconciled=True
 )
 FAILED = replace(HELD, fault="kill-clock", status="failed", reconciled=False, unended=3, problems=("money: 0.01",))
-PENDING = Row("kafka-tail-lost", "Kafka", "the tail is lost", "pending", ("no recover yet",))
 NOT_RUN = Row("skewed-clock", "clock", "two minutes fast", "not run", ("not run: faketime is missing",))
-REPORT = Report("2 cores", "2026-01-01 00:00 UTC", 7, 0.2, 20.0, (HELD, FAILED, PENDING, NOT_RUN))
+REPORT = Report("2 cores", "2026-01-01 00:00 UTC", 7, 0.2, 20.0, (HELD, FAILED, NOT_RUN))
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -27,7 +26,7 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_report_holds_unless_a_row_failed() -> None:
     assert not REPORT.holds
-    assert replace(REPORT, rows=(HELD, PENDING, NOT_RUN)).holds
+    assert replace(REPORT, rows=(HELD, NOT_RUN)).holds
 
 
 def test_the_table_tells_what_held_what_failed_and_what_was_not_run() -> None:
@@ -35,8 +34,8 @@ def test_the_table_tells_what_held_what_failed_and_what_was_not_run() -> None:
     with console.capture() as shown:
         console.print(table_of(REPORT.rows))
     lines = [line.split() for line in shown.get().splitlines()]
-    assert [line[0] for line in lines[1:]] == ["kill-engine", "kill-clock", "kafka-tail-lost", "skewed-clock"]
-    assert [line[-1] for line in lines[1:]] == ["yes", "NO", "pending", "run"]
+    assert [line[0] for line in lines[1:]] == ["kill-engine", "kill-clock", "skewed-clock"]
+    assert [line[-1] for line in lines[1:]] == ["yes", "NO", "run"]
     assert "3 unended" in shown.get()
 
 

@@ -13,16 +13,26 @@ from contracts.inventory import StockReserved
 from contracts.message import Event
 from contracts.orders import Address, OrderLine, OrderPlaced
 from contracts.payment import PaymentCaptured
-from contracts.record import OutgoingRecord
+from contracts.record import IncomingRecord, OutgoingRecord
 from contracts.shipping import LabelCreated, OrderDispatched
-from contracts.topics import DOMAIN_PARTITIONS, INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, SHARDS
+from contracts.topics import (
+    DOMAIN_PARTITIONS,
+    INBOX,
+    LIFECYCLE,
+    ORCHESTRATOR_DEAD_LETTERS,
+    SHARDS,
+    dead_letters_topic,
+)
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.engine.process import Process, decode_process, encode_process
+from orchestrator.runtime.audit_letters import starts_of
 from orchestrator.runtime.audit_log_memory import MemoryAuditLog
+from orchestrator.runtime.audit_marks_memory import MemoryMarks
 from orchestrator.runtime.audit_memory import MemoryAuditStore
 from orchestrator.runtime.audit_run import Audit, Audited, Repaired, repair
 from orchestrator.runtime.auditor import Auditor, Pace
+from orchestrator.runtime.dead_letters import dead_letter
 from orchestrator.runtime.engine_loop import ENGINE_GROUP
 from orchestrator.runtime.log_memory import MemoryLog
 from orchestrator.runtime.rules import rules_of
@@ -35,6 +45,9 @@ TOPICS = {
     INBOX: SHARDS,
     LIFECYCLE: DOMAIN_PARTITIONS,
     ORCHESTRATOR_DEAD_LETTERS: DOMAIN_PARTITIONS,
+    **{f"{service}.dead-letters": DOMAIN_PARTITIONS for service in ("inventory", "payment", "shipping")},
+    "lab.commands": DOMAIN_PARTITIONS,
+    "lab.events": DOMAIN_PARTITIONS,
     **{f"{context}.{kind}": DOMAIN_PARTITIONS for context in CONTEXTS for kind in ("commands", "events")},
 }
 SERVICES = {
@@ -53,8 +66,10 @@ async def no_pause(seconds: float) -> None:
 class AuditWorld(World):
     """`on_pause` is done whenever the audit waits: what the running system does meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: SagaBook = BOOK) -> None:
         super().__init__()
+        self.book = book
+        self.marks = MemoryMarks()
         self.log = MemoryLog(TOPICS, lambda: self.now_ms)
         self.log.commit_start(ENGINE_GROUP, INBOX)
         self.audit_store: MemoryAuditStore = MemoryAuditStore(self.store)
@@ -64,7 +79,7 @@ class AuditWorld(World):
     async def work(self) -> None:
         """The engine folds and stores all there is."""
         if self._engine is None:
-            self._engine = await self.engine(rules_of(BOOK))
+            self._engine = await self.engine(rules_of(self.book))
         await self._engine.work()
 
     async def audit(self, *, deep: bool = False) -> Audited:
@@ -76,7 +91,10 @@ class AuditWorld(World):
 
         auditor = Auditor(self.audit_store, Pace(1, lambda: 0.0, no_pause), lambda: self.now_ms, pause)
         log = MemoryAuditLog(self.log)
-        audit = Audit(self.audit_store, self.store, log, auditor, SERVICES, lambda: self.now_ms, pause)
+        starts = starts_of(self.book)
+        audit = Audit(
+            self.audit_store, self.store, log, auditor, SERVICES, lambda: self.now_ms, pause, self.marks, starts
+        )
         return await audit.run(deep=deep)
 
     async def repair(self, audited: Audited) -> Repaired:
@@ -117,6 +135,18 @@ class AuditWorld(World):
         else:
             key, place = event.key, partition_of(event.key, DOMAIN_PARTITIONS)
         self.put(OutgoingRecord(topic, key.encode(), event.to_json(), encode_headers(envelope), place))
+
+    def give_up(self, record: IncomingRecord, service: str, reason: str) -> IncomingRecord:
+        """What the service, or the orchestrator, does with a record that it cannot take."""
+        letter = dead_letter(record, reason, "as it was planted", self.now_ms)
+        topic = dead_letters_topic(service)
+        headers = (*((n, v) for n, v in letter.headers if n != "dl_service"), ("dl_service", service.encode()))
+        self.put(letter._replace(topic=topic, headers=headers, partition=0))
+        return self.log.records(topic)[-1]
+
+    def states(self) -> list[str]:
+        """Ids of all that the store has."""
+        return [process_id for shard in self.store._shards.values() for process_id in shard.blobs]
 
     # Damage. The store's insides are looked into on purpose: no port allows what happens here.
 

@@ -263,10 +263,28 @@ async def test_an_order_about_another_damage_is_not_carried_out() -> None:
     await the_group_is_ahead(ground)
     plan = await ground.plan()
     assert plan.order is not None
-    await ground.keeping().order([msgspec.structs.replace(plan.order, code="other-record")])
+    await ground.keeping().order([msgspec.structs.replace(plan.order, code="behind-log-start")])
     await ground.restart()
     assert ground.engine.count("counterpoint_shard_refused", shard=str(SHARD), code="group-beyond-log-end") == 1
     assert set(await ground.keeping().unfinished([SHARD])) == {SHARD}
+
+
+async def test_an_order_holds_though_the_log_that_lost_its_tail_grows_on() -> None:
+    """Between the person's look and the engine's the router has appended: beyond its end is now another record."""
+    ground = await Ground().begin()
+    await ground.engine.die()
+    await the_tail_is_lost(ground)
+    plan = await ground.plan()
+    assert plan.order is not None and plan.order.code == "beyond-log-end"
+    await ground.keeping().order([plan.order])
+    for number in range(3):
+        ground.put(ground.other.again(ground.other.start(Begun(job_id=OTHER[4:]), id=f"x{number}", source="/lab")))
+    await ground.restart()
+    ground.engine.loop.ownership.review_refused()
+    await ground.engine.work()
+    assert ground.engine.readiness.problem() is None
+    assert await ground.keeping().unfinished([SHARD]) == {}
+    assert await ground.at() == "c"
 
 
 async def test_a_repair_that_is_interrupted_is_carried_out_to_its_end() -> None:

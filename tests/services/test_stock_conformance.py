@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.inventory.stock import (
+    EARLY_DISPATCH_MS,
     Allocation,
     Change,
     Demand,
@@ -218,6 +219,73 @@ async def test_release_after_dispatch_does_nothing(stock: StockStore) -> None:
 
 async def test_dispatch_of_an_order_without_a_reservation_changes_nothing(stock: StockStore) -> None:
     assert await stock.dispatch("o1", "d1", at_ms=AT) == Movement(AT)
+
+
+async def test_a_dispatch_that_came_early_takes_the_next_reservation_at_once(stock: StockStore) -> None:
+    """What a store that went back in time sees: the dispatch is on another topic, and may be replayed first."""
+    await stock.dispatch("o1", "d1", at_ms=AT)
+
+    movement = await reserve(stock, "o1", "r1", ("scarce-tea", 2), at=LATER)
+
+    assert movement.lines == (Allocation("scarce-tea", "east", 2),)
+    assert [(one.on_hand, one.reserved, one.revision) for one in movement.changes] == [(5, 0, 1), (3, 2, 2), (3, 0, 3)]
+    assert await levels(stock) == {("scarce-tea", "east"): (3, 0, 2)}
+    assert await reserve(stock, "o1", "r1", ("scarce-tea", 2), at=LATER + 1) == movement
+    assert await release(stock, "o1", "u1", "r1") == Movement(AT)
+
+
+async def test_a_dispatch_that_came_early_takes_every_line_from_every_warehouse(stock: StockStore) -> None:
+    await stock.dispatch("o1", "d1", at_ms=AT)
+
+    await reserve(stock, "o1", "r1", ("milk", 9_000), ("scarce-tea", 1))
+
+    found = await levels(stock)
+    assert sum(reserved for _, reserved, _ in found.values()) == 0
+    assert sum(gone for _, _, gone in found.values()) == 9_001
+
+
+async def test_a_dispatch_that_came_early_takes_one_reservation(stock: StockStore) -> None:
+    await stock.dispatch("o1", "d1", at_ms=AT)
+    await stock.dispatch("o1", "d2", at_ms=AT)
+    await reserve(stock, "o1", "r1", ("scarce-tea", 1))
+    await reserve(stock, "o1", "r2", ("scarce-tea", 2))
+
+    assert await levels(stock) == {("scarce-tea", "east"): (2, 2, 1)}
+    assert await stock.dispatch("o1", "d3", at_ms=AT) == Movement(AT)
+
+
+async def test_a_refused_reservation_leaves_the_early_dispatch_for_the_next(stock: StockStore) -> None:
+    await stock.dispatch("o1", "d1", at_ms=AT)
+    await reserve(stock, "o1", "r1", ("scarce-tea", 6))
+    await reserve(stock, "o1", "r2", ("scarce-tea", 2))
+
+    assert await levels(stock) == {("scarce-tea", "east"): (3, 0, 2)}
+
+
+async def test_an_early_dispatch_is_of_its_order_alone(stock: StockStore) -> None:
+    await stock.dispatch("o1", "d1", at_ms=AT)
+    await reserve(stock, "o2", "r1", ("scarce-tea", 2))
+
+    assert await levels(stock) == {("scarce-tea", "east"): (3, 2, 0)}
+
+
+@pytest.mark.parametrize(("late_ms", "left"), [(0, 2), (1, 0)])
+async def test_a_dispatch_waits_for_its_reservation_as_long_as_records_are_executed(
+    stock: StockStore, late_ms: int, left: int
+) -> None:
+    await stock.dispatch("o1", "d1", at_ms=AT)
+    await reserve(stock, "o1", "r1", ("scarce-tea", 2), at=AT + EARLY_DISPATCH_MS + late_ms)
+
+    assert await levels(stock) == {("scarce-tea", "east"): (3, 2 - left, left)}
+
+
+async def test_a_dispatch_that_found_its_reservation_ends_the_wait_of_an_earlier_one(stock: StockStore) -> None:
+    await stock.dispatch("o1", "d1", at_ms=AT)
+    await reserve(stock, "o1", "r1", ("scarce-tea", 1), at=AT + EARLY_DISPATCH_MS + 1)
+    await stock.dispatch("o1", "d2", at_ms=AT)
+    await reserve(stock, "o1", "r2", ("scarce-tea", 1))
+
+    assert await levels(stock) == {("scarce-tea", "east"): (3, 1, 1)}
 
 
 async def test_an_order_of_a_thousand_lines(stock: StockStore) -> None:
