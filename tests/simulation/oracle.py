@@ -13,25 +13,37 @@ from dataclasses import dataclass, field
 
 from contracts.envelope import decode_headers
 from contracts.ids import ORCHESTRATOR_SOURCE
-from contracts.process import ApprovalGiven, CancelRequested, ClockProbe, OperatorAction, SignalSent
+from contracts.limits import PermitDeferred, PermitGranted, PermitReleased, PermitRequested
+from contracts.process import ApprovalGiven, CancelRequested, ChildEnded, ClockProbe, OperatorAction, SignalSent
 from contracts.record import Headers, IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS
 from orchestrator.engine.book import SagaBook
+from orchestrator.engine.children import TO_CHILD
 from orchestrator.engine.inputs import InputError, read_input
+from orchestrator.engine.limiter import LIMITER_PREFIX
 from orchestrator.engine.process import Process, encode_process
 from orchestrator.runtime.store import Checkpoint, WriteResult
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.judge import Judge
+from tests.simulation.limiters import LimiterFold, LimiterJudge
 
 STATE_BYTES_MAX = 64 * 1024
+BETWEEN_PROCESSES = frozenset(
+    (
+        *TO_CHILD,
+        ChildEnded.type,
+        *(kind.type for kind in (PermitRequested, PermitGranted, PermitDeferred, PermitReleased)),
+    )
+)
+"""What the engine writes into the inbox of another process."""
 
 
 @dataclass(slots=True)
 class Followed:
     """One process as it must be."""
 
-    fold: Fold
-    judge: Judge
+    fold: Fold | LimiterFold
+    judge: Judge | LimiterJudge
     blobs: list[tuple[int, bytes]] = field(default_factory=list)
     """(offset of the input, state after it)."""
     history: list[tuple[int, bytes]] = field(default_factory=list)
@@ -69,6 +81,8 @@ class Oracle:
     def appended(self, record: IncomingRecord, ours: bool) -> None:
         """`ours`: the orchestrator wrote it, and must have had a reason."""
         if record.topic == INBOX:
+            if ours and dict(record.headers).get("ce_type", b"").decode() in BETWEEN_PROCESSES:
+                self._effect(record)
             self._input(record)
         elif ours and record.topic == ORCHESTRATOR_DEAD_LETTERS:
             self._dead_letter(record)
@@ -96,6 +110,9 @@ class Oracle:
         self.on_fed(followed, fed)
 
     def _follow(self, process_id: str) -> Followed | None:
+        if process_id.startswith(LIMITER_PREFIX):
+            limiter = self.processes[process_id] = Followed(LimiterFold(self._book), LimiterJudge())
+            return limiter
         saga = process_id.split(":", 1)[0]
         plan = next((plan for plan in self._book.plans() if plan.saga.name == saga), None)
         if plan is None:
