@@ -11,6 +11,7 @@ import structlog
 
 from contracts.topics import INBOX
 from orchestrator.engine import early, permits
+from orchestrator.engine.expiry import may_expire
 from orchestrator.runtime import shard
 from orchestrator.runtime.engine_loop import ENGINE_GROUP
 from orchestrator.runtime.router import ROUTER_GROUP, router_topics
@@ -184,6 +185,8 @@ class _Run:
                 continue  # one that never begins, of which nothing is kept any more
             if process.phase == "limiter" and not process.timers:
                 continue
+            if process.saga == "lab" and world.scenario.saga.keep_ended and may_expire(process):
+                return f"{process_id} is not forgotten yet"
             if process.timers or not (process.ended or process.stuck):
                 return f"{process_id} is {process.phase}, with timers {sorted(process.timers)}"
         groups = {ENGINE_GROUP: frozenset((INBOX,)), ROUTER_GROUP: router_topics(world.book)}

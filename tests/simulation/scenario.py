@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 
 from contracts.ids import partition_of
@@ -22,9 +23,9 @@ from orchestrator.testkit.structure import count_of
 from tests.simulation.chance import Chance
 
 FAULTS_MAX = (0, 1, 2, 4, 8, 16)
-LIMITED_SHARE, ALERTS_SHARE, SNAPSHOTS_SHARE, INTRUDER_SHARE = 0.3, 0.4, 0.25, 0.15
-"""Of the seeds: with limits, with `on_stuck`, with snapshots; and of those with children, with one that somebody else
-starts."""
+LIMITED_SHARE, ALERTS_SHARE, FORGOTTEN_SHARE, SNAPSHOTS_SHARE, INTRUDER_SHARE = 0.3, 0.4, 0.2, 0.25, 0.15
+"""Of the seeds: with limits, with `on_stuck`, with processes that are forgotten soon, with snapshots; and of those with
+children, with one that somebody else starts."""
 HORIZON = (60, 300, 900)
 """Crossings of the network within which the faults strike."""
 KINDS = (
@@ -184,6 +185,8 @@ def _saga(chance: Chance) -> Saga:
     saga, random = random_saga(chance.stream("saga")), chance.stream("around the saga")
     if random.random() < LIMITED_SHARE:
         saga = with_limits(random, saga)
+    if random.random() < FORGOTTEN_SHARE:
+        saga = replace(saga, keep_ended=timedelta(seconds=random.choice((20, 120, 600))))
     return replace(saga, on_stuck=random_alerts(random)) if random.random() < ALERTS_SHARE else saga
 
 

@@ -25,6 +25,7 @@ TRAITS: dict[str, Callable[[Scenario], Scenario]] = {
     "limits": lambda one: replace(one, saga=without_limits(one.saga)),
     "holders": lambda one: replace(one, holders=()),
     "intruders": lambda one: replace(one, intruders=()),
+    "forgotten": lambda one: replace(one, saga=replace(one.saga, keep_ended=None)),
     "on-stuck": lambda one: replace(one, saga=replace(one.saga, on_stuck=None)),
     "operators": lambda one: replace(one, operator_actions=0),
     "talk": lambda one: replace(one, pace=replace(one.pace, talk=0)),

@@ -29,6 +29,8 @@ def head(scenario: Scenario) -> Iterator[str]:
             yield f"  cancelled: {describe(saga.cancelled)}"
         if saga.cancelled_by is not None:
             yield f"  cancelled_by: {saga.cancelled_by[0].__name__}"
+        if saga.keep_ended is not None:
+            yield f"  forgotten {saga.keep_ended.total_seconds():.0f} s after its end"
         if saga.on_stuck is not None:
             yield f"  on_stuck: {describe(saga.on_stuck)}"
         if scenario.limiters:

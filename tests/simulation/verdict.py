@@ -35,7 +35,7 @@ def verdict(world: World) -> Iterator[str]:
     yield from _families(world)
     standing = _standing(world)
     for followed in world.oracle.processes.values():
-        process = followed.process
+        process = followed.whole
         if process is None or process.phase == "early":
             continue
         try:
@@ -43,7 +43,8 @@ def verdict(world: World) -> Iterator[str]:
             if isinstance(followed.judge, LimiterJudge):
                 followed.judge.end(process)
             else:
-                followed.judge.end(process, _of(process, standing))
+                after = _of(process, standing)
+                followed.judge.end(process, {key: step for key, step in after.items() if key not in followed.too_late})
         except RuleBroken as error:
             yield f"{process.id}: {error}"
 
@@ -51,7 +52,7 @@ def verdict(world: World) -> Iterator[str]:
 def _families(world: World) -> Iterator[str]:
     """Every child belongs to a step of its parent, says the same of its end, and is let go with it; what is over has a
     time at which it is forgotten."""
-    processes = {name: one.process for name, one in world.oracle.processes.items() if one.process is not None}
+    processes = {name: one.whole for name, one in world.oracle.processes.items() if one.whole is not None}
     for process in processes.values():
         for key, step in process.steps.items():
             child = processes.get(step.child or "")
@@ -61,8 +62,8 @@ def _families(world: World) -> Iterator[str]:
                 yield f"{process.id}: {key} has succeeded, and {child.id} is nobody's child"
         if process.parent is not None:
             yield from _child(process, processes.get(process.parent.process))
-        if process.ended and may_expire(process) != bool(process.expires_at_ms):
-            yield f"{process.id} is {process.phase}, and is forgotten at {process.expires_at_ms}"
+        if may_expire(process) and not process.expires_at_ms:
+            yield f"{process.id} is {process.phase}, and will never be forgotten"
 
 
 def _is_child_of(child: Process, parent: Process, key: str) -> bool:

@@ -141,6 +141,8 @@ class World:
     # What the world hears.
 
     def crossing(self, program: Program, what: str) -> float:
+        if what == "finish_restore, answered":
+            self.seen["restored"] += 1
         if what not in IDLE:
             self.crossings += 1
             while self.waiting and self.waiting[0].at <= self.crossings:
@@ -152,6 +154,7 @@ class World:
 
     def _put(self, record: IncomingRecord, program: Program | None) -> None:
         if record.topic == SNAPSHOTS:
+            self.seen["snapshot record"] += 1
             self.say(f"{program and program.name} -> {record.topic}/{record.partition}/{record.offset}: {record.key!r}")
             return
         if self.trace is not None and record.topic != INBOX:
