@@ -104,6 +104,15 @@ def random_saga(random: Random, *, plain: bool = False, without: frozenset[str] 
     )
 
 
+def random_alerts(random: Random) -> Block:
+    """For `on_stuck`: something is said at once, and perhaps again."""
+    page = told("page")
+    if random.random() < 0.5:
+        return page
+    wait = pause("unheard", timedelta(seconds=random.choice((1, 40))))
+    return rounds(2, sequence(page, wait), counted=None, name="calls", bound=random.choice((1, 2)))
+
+
 def step_names(block: Block) -> Iterator[str]:
     """Names of the command steps, in the order that they are written."""
     if isinstance(block, CommandStep):
@@ -315,12 +324,16 @@ class _Grower:
     def _child(self, place: Place) -> Subsaga:
         """One that undoes itself, is undone by a command, or stays done."""
         kind, name, bug = self._random.choice(("itself", "itself", "command", "stays")), self._name("kid"), self._bug()
+        in_each = (
+            place.in_for_each and place.loops == 1
+        )  # elsewhere all rounds name one child: only the first starts it
         if kind == "itself":
-            return lab_children.child(name, CHILD, raises=bug)
+            return lab_children.child(name, CHILD, raises=bug, in_each=in_each)
         policy = self._random.choice(UNDO_POLICIES)
         return lab_children.child(
-            name, SURE_CHILD, undo=kind == "command", irreversible=kind == "stays", raises=bug, undo_policy=policy
-        )
+            name, SURE_CHILD, undo=kind == "command", irreversible=kind == "stays", raises=bug, undo_policy=policy,
+            in_each=in_each,
+        )  # fmt: skip
 
     def _step(self, place: Place) -> CommandStep:
         random = self._random

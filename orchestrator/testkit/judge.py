@@ -8,6 +8,7 @@ from contracts.limits import PermitDeferred, PermitGranted
 from contracts.process import ChildEnded, OperatorAction, TimerFired
 from contracts.technical import CommandFailed
 from orchestrator.engine.blocks.undo import OPEN
+from orchestrator.engine.children import TO_CHILD
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.process import Process
 from orchestrator.language.blocks import ON_STUCK, CommandStep, Sequence, Subsaga
@@ -80,8 +81,8 @@ class Judge:
             if timer_id.endswith("/wake"):
                 self.saga.finished_steps.add(timer_id.removesuffix("/wake"))
             return
-        from_limiter = envelope.type in (PermitGranted.type, PermitDeferred.type)
-        if from_limiter or envelope.causation_id is None or "/undo/" in envelope.causation_id:
+        is_no_answer = envelope.type in (PermitGranted.type, PermitDeferred.type, *TO_CHILD)
+        if is_no_answer or envelope.causation_id is None or "/undo/" in envelope.causation_id:
             return
         self._note_answer(fed, envelope.causation_id)
 

@@ -22,7 +22,7 @@ from orchestrator.language.saga import Saga
 from orchestrator.testkit.inbox import FIRST_MS
 from orchestrator.testkit.reading import Sent
 
-PLACES, SPEED = "places", "speed"
+PLACES, SPEED, WHOLE = "places", "speed", "whole"
 COUNT = 2
 RATE = Rate(1, per=timedelta(seconds=2), name=SPEED)
 LIMITS: tuple[tuple[Limit, ...], ...] = (
@@ -37,14 +37,20 @@ B = TypeVar("B", bound=Block)
 def with_limits(random: Random, saga: Saga) -> Saga:
     """Some of its steps have limits, and perhaps the whole of it. The steps share two limiters."""
     cancelled = None if saga.cancelled is None else _limited(random, saga.cancelled)
-    limit = random.choice((None, Concurrency(1, name="whole")))
+    limit = random.choice((None, Concurrency(1, name=WHOLE)))
     return replace(saga, body=_limited(random, saga.body), cancelled=cancelled, limit=limit)
 
 
-def _limited(random: Random, block: B) -> B:
+def without_limits(saga: Saga) -> Saga:
+    cancelled = None if saga.cancelled is None else _limited(None, saga.cancelled)
+    return replace(saga, body=_limited(None, saga.body), cancelled=cancelled, limit=None)
+
+
+def _limited(random: Random | None, block: B) -> B:
+    """`random`: who chooses; None: no limits."""
     match block:
         case CommandStep():
-            return replace(block, limits=random.choice(LIMITS))
+            return replace(block, limits=() if random is None else random.choice(LIMITS))
         case Sequence() | Parallel() | Fallback():
             return replace(block, children=tuple(_limited(random, child) for child in block.children))
         case Choice():
@@ -62,9 +68,9 @@ class BusyLimiters:
         self._limiters = MemoryLimiters()
         if not saga.limits and not any(isinstance(step, CommandStep) and step.limits for step in saga.steps()):
             return
-        for name in (PLACES, "whole"):
+        for name in (PLACES, WHOLE):
             others = range(random.choice((0, 0, 1, 3)))
-            requests = [_request(name, number, random.choice((5_000, 400_000))) for number in others]
+            requests = [place_request(name, f"o:{number}", random.choice((5_000, 400_000))) for number in others]
             self._limiters.tell(requests, FIRST_MS)
 
     def answers(self, sent: Iterable[Sent], now_ms: int, process_id: str) -> list[OutgoingRecord]:
@@ -83,9 +89,10 @@ class BusyLimiters:
         ]  # fmt: skip
 
 
-def _request(name: str, number: int, lease_ms: int) -> OutgoingRecord:
+def place_request(name: str, process_id: str, lease_ms: int) -> OutgoingRecord:
+    """A process asks for a place, and will never give it back."""
     limiter = limiter_id("concurrency", name)
-    count = 1 if name == "whole" else COUNT
-    asked = PermitRequested(process_id=limiter, request=f"o:{number}/s/1/permit/1", count=count, lease_ms=lease_ms)
+    count = 1 if name == WHOLE else COUNT
+    asked = PermitRequested(process_id=limiter, request=f"{process_id}/s/1/permit/1", count=count, lease_ms=lease_ms)
     headers = encode_headers(Envelope(id=asked.request, source=ORCHESTRATOR_SOURCE, type=asked.type))
     return OutgoingRecord(INBOX, limiter.encode(), asked.to_json(), headers)

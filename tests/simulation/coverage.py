@@ -71,6 +71,22 @@ ROWS: tuple[Row, ...] = (
         ("retry", "skip", "compensate", "retry with correction", "skip with outcome"))),
     Row("a person signals", ("person signal applied", "person signal buffered")),
     Row("a person approves or rejects", ("person approval applied",)),
+    Row("a child is started", ("child start-child applied",)),
+    Row("a child completes", ("child ended completed",)),
+    Row("a child fails, or is called off", ("child ended compensated", "child ended cancelled")),
+    Row("a child is called off by its parent", ("child cancel-child applied",)),
+    Row("a child is undone with its parent", ("child undo-child applied",)),
+    Row("a child is let go", ("child release-child applied",)),
+    Row("there is such a process already", ("child ended not-started",)),
+    Row("what processes say to each other comes twice", ("child start-child ignored: dup",
+        "child undo-child ignored: dup", "child release-child ignored: dup", "permit released ignored: stale")),
+    Row("a permit is given", ("permit granted",)),
+    Row("a permit is waited for", ("permit waited for",)),
+    Row("a permit is never given back: its lease ends", ("lease ended",)),
+    Row("an alert of a stuck process", ("alert",)),
+    Row("an ended process is forgotten", ("forgotten",)),
+    Row("a snapshot is taken", ("snapshot record",)),
+    Row("a shard is restored from snapshots", ("restored",)),
 )  # fmt: skip
 
 

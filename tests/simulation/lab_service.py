@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contracts.catalog import standard_catalog
 from orchestrator.testkit.lab import Begun, Do, Done, DoneElse, Refused, Revert, Reverted, Told
+from orchestrator.testkit.lab_children import ChildBegun
 from orchestrator.testkit.lab_waits import Arrived, Halted, Noticed
 from services.sdk import Delivery, Service
 from services.sdk.retry import Retry
 from tests.simulation.outside import LabProvider
 
 CATALOG = standard_catalog().including(
-    [Arrived, Begun, Do, Done, DoneElse, Halted, Noticed, Refused, Revert, Reverted, Told]
+    [Arrived, Begun, ChildBegun, Do, Done, DoneElse, Halted, Noticed, Refused, Revert, Reverted, Told]
 )
 service = Service("lab", contexts=("lab",), catalog=CATALOG)
 

@@ -55,7 +55,7 @@ class Operators:
 
     def _processes(self) -> list[Process]:
         found = (followed.process for followed in self._world.oracle.processes.values())
-        return [process for process in found if process is not None]
+        return [process for process in found if process is not None and process.phase != "limiter"]
 
     def _stuck(self) -> list[Process]:
         return [process for process in self._processes() if process.stuck]
@@ -63,7 +63,7 @@ class Operators:
     def _speak_at_random(self, process: Process) -> None:
         """A cancellation, a signal or a decision that nobody has asked for, whatever the process is doing."""
         random, callers = self._random, self._strangers.of(process.id)
-        if process.saga != "lab" and random.random() < 0.5:
+        if process.saga == "order-fulfilment" and random.random() < 0.5:
             return
         unasked = callers.early()
         calls = [callers.cancellation(), *([unasked] if unasked is not None else [])]
@@ -83,7 +83,7 @@ class Operators:
 
     def _act_at_random(self, process: Process) -> None:
         random = self._random
-        lab = process.saga == "lab"
+        lab = process.saga != "order-fulfilment"
         chosen = random.choice(("retry", "retry", "skip", "compensate") if lab else ("retry", "retry", "compensate"))
         address = random.choice(list(process.stuck))
         more: dict[str, Any] = {}

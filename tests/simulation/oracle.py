@@ -13,28 +13,48 @@ from dataclasses import dataclass, field
 
 from contracts.envelope import decode_headers
 from contracts.ids import ORCHESTRATOR_SOURCE
-from contracts.process import ApprovalGiven, CancelRequested, ClockProbe, OperatorAction, SignalSent
+from contracts.limits import PermitDeferred, PermitGranted, PermitReleased, PermitRequested
+from contracts.process import ApprovalGiven, CancelRequested, ChildEnded, ClockProbe, OperatorAction, SignalSent
 from contracts.record import Headers, IncomingRecord, OutgoingRecord
 from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS
 from orchestrator.engine.book import SagaBook
+from orchestrator.engine.children import TO_CHILD
+from orchestrator.engine.decision import LimiterMeasure
 from orchestrator.engine.inputs import InputError, read_input
+from orchestrator.engine.limiter import LIMITER_PREFIX
 from orchestrator.engine.process import Process, encode_process
+from orchestrator.language.blocks import ON_STUCK
 from orchestrator.runtime.store import Checkpoint, WriteResult
 from orchestrator.testkit.fold import Fed, Fold
 from orchestrator.testkit.judge import Judge
+from tests.simulation.limiters import LimiterFold, LimiterJudge
 
 STATE_BYTES_MAX = 64 * 1024
+BETWEEN_PROCESSES = frozenset(
+    (
+        *TO_CHILD,
+        ChildEnded.type,
+        *(kind.type for kind in (PermitRequested, PermitGranted, PermitDeferred, PermitReleased)),
+    )
+)
+"""What the engine writes into the inbox of another process."""
 
 
 @dataclass(slots=True)
 class Followed:
     """One process as it must be."""
 
-    fold: Fold
-    judge: Judge
+    fold: Fold | LimiterFold
+    judge: Judge | LimiterJudge
     blobs: list[tuple[int, bytes]] = field(default_factory=list)
     """(offset of the input, state after it)."""
     history: list[tuple[int, bytes]] = field(default_factory=list)
+    whole: Process | None = None
+    """The last state of which not all is forgotten."""
+    successes: set[str] = field(default_factory=set)
+    """Ids of commands that have succeeded."""
+    too_late: set[str] = field(default_factory=set)
+    """Those of which this was first heard when all was forgotten (an alert, decision 0046): nobody undoes that."""
 
     @property
     def process(self) -> Process | None:
@@ -69,6 +89,8 @@ class Oracle:
     def appended(self, record: IncomingRecord, ours: bool) -> None:
         """`ours`: the orchestrator wrote it, and must have had a reason."""
         if record.topic == INBOX:
+            if ours and dict(record.headers).get("ce_type", b"").decode() in BETWEEN_PROCESSES:
+                self._effect(record)
             self._input(record)
         elif ours and record.topic == ORCHESTRATOR_DEAD_LETTERS:
             self._dead_letter(record)
@@ -96,6 +118,9 @@ class Oracle:
         self.on_fed(followed, fed)
 
     def _follow(self, process_id: str) -> Followed | None:
+        if process_id.startswith(LIMITER_PREFIX):
+            limiter = self.processes[process_id] = Followed(LimiterFold(self._book), LimiterJudge())
+            return limiter
         saga = process_id.split(":", 1)[0]
         plan = next((plan for plan in self._book.plans() if plan.saga.name == saga), None)
         if plan is None:
@@ -115,6 +140,14 @@ class Oracle:
             if len(blob) > STATE_BYTES_MAX:
                 self._broken(f"{fed.item.process_id}: the state has {len(blob)} bytes")
             followed.blobs.append((offset, blob))
+        if decision.process is None or decision.process.phase != "expired":
+            followed.whole = decision.process
+        elif decision.alerts and about not in followed.successes:
+            followed.too_late.add(about)
+        if fed.item.envelope.type in self._book.success_types:
+            followed.successes.add(about)
+        if decision.forget:
+            followed.history.clear()
         if decision.history is not None:
             followed.history.append((offset, decision.history))
         for sent_one in fed.sent:
@@ -132,6 +165,21 @@ class Oracle:
         verdict = decision.result if decision.reason is None else f"ignored: {decision.reason}"
         early = " before its process" if fed.before is None and decision.result == "buffered" else ""
         self.seen[f"input {verdict}{early}"] += 1
+        if kind in TO_CHILD:
+            self.seen[f"child {kind.split('.')[1]} {verdict}"] += 1
+        elif kind == ChildEnded.type and decision.result == "applied":
+            self.seen[f"child ended {ChildEnded.model_validate_json(fed.item.data).phase}"] += 1
+        elif kind == PermitReleased.type:
+            self.seen[f"permit released {verdict}"] += 1
+        self.seen["forgotten"] += decision.forget
+        for sent in fed.sent:
+            if sent.step.startswith(f"{ON_STUCK}["):
+                self.seen["alert"] += 1
+        for measure in decision.measures:
+            if isinstance(measure, LimiterMeasure):
+                self.seen["permit granted"] += measure.granted
+                self.seen["permit waited for"] += measure.waiting > 0
+                self.seen["lease ended"] += measure.expired
         if kind == OperatorAction.type:
             action = OperatorAction.model_validate_json(fed.item.data)
             more = " with correction" if action.correction else " with outcome" if action.outcome else ""

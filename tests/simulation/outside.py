@@ -42,6 +42,8 @@ class Ledger:
     standing: dict[str, str] = field(default_factory=dict)
     """The same, less what was undone."""
     undone: list[str] = field(default_factory=list)
+    undone_children: set[str] = field(default_factory=set)
+    """`<process>/<step path>` of children that were undone by a command, as their services see it."""
     landing: int = 0
     """Effects on their way at slow providers."""
 
@@ -142,6 +144,8 @@ class LabProvider:
         if fate != "hangs" and (fate not in ("unknown", "bug") or chance.random() < 0.5):
             for covered in undoes:
                 self._ledger.undo(covered)
+            if not undoes:  # of a child: only the parent's step names it
+                self._ledger.undone_children.add(key.rpartition("/undo/")[0])
         await network(chance)
         await self._end(fate, chance)
 

@@ -21,9 +21,10 @@ from services.sdk.middleware import retry
 from services.sdk.ports import Answer, Found
 from services.sdk.ports import Claim as InboxClaim
 from tests.simulation.plants_engine import ENGINE_PLANTS
+from tests.simulation.plants_snapshots import SNAPSHOT_PLANTS
 
 Plant = Callable[[], None]
-PLANTS: dict[str, Plant] = dict(ENGINE_PLANTS)
+PLANTS: dict[str, Plant] = ENGINE_PLANTS | SNAPSHOT_PLANTS
 
 
 def plant(function: Plant) -> Plant:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from orchestrator.engine import answers, arrivals, early, effects, interpreter
+import msgspec
+
+from orchestrator.engine import answers, arrivals, children, early, effects, interpreter, limiter
 from orchestrator.engine.blocks import approval, command, sequence, undo, wait
 from orchestrator.engine.decision import Decision
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import Outcome, Process
+from orchestrator.engine.process import Outcome, Parentage, Process
 from orchestrator.engine.turn import Turn
 
 ENGINE_PLANTS: dict[str, Callable[[], None]] = {}
@@ -203,3 +205,32 @@ def called_off_before_it_began_and_goes_on() -> None:
 @plant
 def a_step_to_be_held_is_undone() -> None:
     put(command, "_failed", lambda turn, node, reason, why: turn.fail(node, reason, why))
+
+
+# What processes say to each other.
+
+
+@plant
+def a_child_says_that_it_is_undone_and_is_not() -> None:
+    def undo_child(turn: Turn, parent: Parentage) -> None:
+        assert turn.parentage is not None
+        turn.parentage = msgspec.structs.replace(parent, undo=turn.item.envelope.id)
+        turn.send(children._answer(turn, turn.parentage, "compensated"))
+
+    put(children, "_undo", undo_child)
+
+
+@plant
+def children_are_never_let_go() -> None:
+    put(children, "release", lambda turn: None)
+
+
+@plant
+def a_place_too_many_is_given() -> None:
+    def serve(self: Any) -> None:
+        self.count += 1
+        original(self)
+        self.count -= 1
+
+    original = limiter._Work.serve
+    put(limiter._Work, "serve", serve)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import structlog
 
 from contracts.topics import INBOX
-from orchestrator.engine import early
+from orchestrator.engine import early, permits
+from orchestrator.engine.expiry import may_expire
 from orchestrator.runtime import shard
 from orchestrator.runtime.engine_loop import ENGINE_GROUP
 from orchestrator.runtime.router import ROUTER_GROUP, router_topics
@@ -31,6 +32,8 @@ CALM_AFTER_S = (120.0, 400.0, 1_300.0)
 LOOK_S = 4.0
 REST_WITHIN_S = 3 * 60 * 60.0
 """Virtual seconds after which a world that has not come to rest never will: all patience and every deadline is over."""
+SAGA_LEASE_MS = 10 * 60 * 1000
+"""Half a day of an idle world would cost more than all the rest."""
 TURNS_MAX = 3_000_000
 ENDING_TURNS_MAX = 30
 """Turns in which every cancelled task must have come to its end."""
@@ -56,17 +59,18 @@ def run_seed(seed: int, *, traced: bool = False) -> Outcome:
     return run_scenario(scenario_of(seed), traced=traced)
 
 
-def run_scenario(scenario: Scenario, *, traced: bool = False, snapshots: bool = False) -> Outcome:
-    """Deterministic, given one PYTHONHASHSEED. `snapshots`: see World."""
+def run_scenario(scenario: Scenario, *, traced: bool = False) -> Outcome:
+    """Deterministic, given one PYTHONHASHSEED."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
     # Limits that are constants of the product, not settings.
     shard.SEGMENT_INPUTS_MAX, shard.TOUCHED_MAX = scenario.pace.segment_inputs, scenario.pace.touched
     early.KEPT_MS = round(scenario.pace.kept_s * 1000)
+    permits.SAGA_LEASE_MS = SAGA_LEASE_MS
     chance = Chance(scenario.seed)
     loop = VirtualLoop(chance.order)
     loop.set_exception_handler(lambda loop, context: None)
     trace: list[str] | None = [] if traced else None
-    world = World(scenario, loop, chance, trace, snapshots)
+    world = World(scenario, loop, chance, trace)
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(_Run(world).live())
@@ -124,7 +128,7 @@ class _Run:
     def _schedule_starts(self) -> None:
         """Every start event once at least; some shops repeat themselves."""
         world, random = self._world, self._world.chance.stream("starts")
-        for event in (*world.scenario.orders, *world.scenario.jobs):
+        for event in (*world.scenario.orders, *world.scenario.jobs, *world.scenario.intruders):
             first_s = STARTS_WITHIN_S * random.random() * random.choice((0.01, 1.0))
             times = [first_s, *(first_s + 5 * random.random() for _ in range(random.choice((0, 0, 1))))]
             again = random.random() < 0.5
@@ -179,6 +183,10 @@ class _Run:
             process = followed.process
             if process is None or (process.phase == "early" and not process.timers):
                 continue  # one that never begins, of which nothing is kept any more
+            if process.phase == "limiter" and not process.timers:
+                continue
+            if process.saga == "lab" and world.scenario.saga.keep_ended and may_expire(process):
+                return f"{process_id} is not forgotten yet"
             if process.timers or not (process.ended or process.stuck):
                 return f"{process_id} is {process.phase}, with timers {sorted(process.timers)}"
         groups = {ENGINE_GROUP: frozenset((INBOX,)), ROUTER_GROUP: router_topics(world.book)}

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 
 from contracts.ids import partition_of
 from contracts.orders import Address, OrderLine, OrderPlaced
 from contracts.topics import SHARDS
+from orchestrator.engine.limiter import limiter_id
+from orchestrator.language.blocks import Block, CommandStep, Subsaga, children_of
+from orchestrator.language.flow import ForEach
+from orchestrator.language.limits import limiter_of
 from orchestrator.language.saga import Saga
-from orchestrator.testkit.grammar import random_saga
+from orchestrator.testkit.grammar import random_alerts, random_saga
 from orchestrator.testkit.lab import Begun
+from orchestrator.testkit.lab_children import ChildBegun
+from orchestrator.testkit.limited import with_limits
+from orchestrator.testkit.structure import count_of
 from tests.simulation.chance import Chance
 
 FAULTS_MAX = (0, 1, 2, 4, 8, 16)
+LIMITED_SHARE, ALERTS_SHARE, FORGOTTEN_SHARE, SNAPSHOTS_SHARE, INTRUDER_SHARE = 0.3, 0.4, 0.2, 0.25, 0.15
+"""Of the seeds: with limits, with `on_stuck`, with processes that are forgotten soon, with snapshots; and of those with
+children, with one that somebody else starts."""
 HORIZON = (60, 300, 900)
 """Crossings of the network within which the faults strike."""
 KINDS = (
@@ -38,6 +50,9 @@ WHERE = (
     *("exchange", "exchange, answered", "provider", "provider, answered", "inbox take"),
 )
 """Between which two awaits: the crossing that a fault waits for."""
+LOSSY_KINDS = ("store-gone", "store-gone", "store-back", "kill-orchestrator", "zombie", "second-orchestrator", "cut")
+LOSSY_WHERE = (*WHERE, "cover", "cover, answered", "restore", "finish_restore", "snapshots, read", "set_cut_state")
+"""Of the faults that strike where snapshots are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,12 @@ class Scenario:
     jobs: tuple[Begun, ...]
     ghosts: tuple[str, ...]
     """Jobs that people speak of, and that never begin."""
+    intruders: tuple[ChildBegun, ...]
+    """Somebody else starts what a job may start as its child."""
+    holders: tuple[str, ...]
+    """Processes of nobody here that take a place of a limit, and never give it back."""
+    snapshots: bool
+    """Orchestrators take snapshots every few seconds, and restore from them."""
     pace: Pace
     faults: tuple[Fault, ...]
     operator_actions: int
@@ -105,24 +126,102 @@ class Scenario:
 
     @property
     def shards(self) -> tuple[int, ...]:
-        processes = (*self.process_ids, *(f"lab:{ghost}" for ghost in self.ghosts))
-        return tuple(sorted({partition_of(process, SHARDS) for process in processes}))
+        others = (*(f"lab:{ghost}" for ghost in self.ghosts), *self.holders, *self.limiters)
+        children = (child for job in self.jobs for child in _children_of(self.saga.body, job.job_id))
+        return tuple(sorted({partition_of(process, SHARDS) for process in (*self.process_ids, *others, *children)}))
+
+    @property
+    def children(self) -> tuple[Saga, ...]:
+        """Sagas that the saga starts processes of."""
+        found = {block.child.name: block.child for block in _blocks(self.saga.body) if isinstance(block, Subsaga)}
+        return tuple(found.values())
+
+    @property
+    def limiters(self) -> tuple[str, ...]:
+        """Ids of the limiters that the jobs ask."""
+        steps = [step for step in self.saga.steps() if isinstance(step, CommandStep)]
+        limits = [*self.saga.limits, *(limit for step in steps for limit in step.limits)]
+        return tuple(sorted({limiter_id(*limiter_of(limit, "lab")) for limit in limits})) if self.jobs else ()
+
+
+def _blocks(block: Block) -> Iterator[Block]:
+    yield block
+    for child in children_of(block):
+        yield from _blocks(child)
+
+
+def _children_of(block: Block, job_id: str, elements: int = 0) -> Iterator[str]:
+    """Ids of all processes that a job may start (the grammar's keys: see lab_children.py)."""
+    if isinstance(block, Subsaga):
+        name = f"{block.child.name}:{job_id}-{block.name}"
+        yield from (name, *(f"{name}-{number}" for number in range(elements)))
+    if isinstance(block, ForEach):
+        elements = max(elements, count_of(block))
+    for child in children_of(block):
+        yield from _children_of(child, job_id, elements)
 
 
 def scenario_of(seed: int) -> Scenario:
     chance = Chance(seed)
     random = chance.stream("scenario")
     orders, jobs = random.choice(((1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 2), (4, 0), (0, 4), (3, 3)))
-    return Scenario(
+    scenario = Scenario(
         seed=seed,
-        saga=random_saga(chance.stream("saga")),
+        saga=_saga(chance),
         orders=tuple(_order(random, number) for number in range(orders)),
         jobs=tuple(Begun(job_id=_near("lab", f"j{number}", random), note="") for number in range(jobs)),
         ghosts=(_near("lab", "ghost", random),) if jobs and random.random() < 0.2 else (),
+        intruders=(),
+        holders=(),
+        snapshots=False,
         pace=_pace(random),
         faults=_faults(chance.stream("faults")),
         operator_actions=random.choice((0, 3, 8)),
     )
+    return _with_others(_with_snapshots(scenario, chance.stream("lossy faults")), chance.stream("others"))
+
+
+def _saga(chance: Chance) -> Saga:
+    saga, random = random_saga(chance.stream("saga")), chance.stream("around the saga")
+    if random.random() < LIMITED_SHARE:
+        saga = with_limits(random, saga)
+    if random.random() < FORGOTTEN_SHARE:
+        saga = replace(saga, keep_ended=timedelta(seconds=random.choice((20, 120, 600))))
+    return replace(saga, on_stuck=random_alerts(random)) if random.random() < ALERTS_SHARE else saga
+
+
+def _with_others(scenario: Scenario, random: Random) -> Scenario:
+    """Who else is there: takes a place, or starts what should be a child."""
+    holders = [_near("lab", f"holder{number}", random) for number in range(random.choice((0, 0, 1, 3)))]
+    wanted = scenario.limiters and any(one.startswith("limiter:concurrency:") for one in scenario.limiters)
+    kids = [block.name for block in _blocks(scenario.saga.body) if isinstance(block, Subsaga)]
+    intruders: list[ChildBegun] = []
+    if kids and scenario.jobs and random.random() < INTRUDER_SHARE:
+        job_id = random.choice(scenario.jobs).job_id
+        intruders.append(ChildBegun(child_id=f"{job_id}-{random.choice(kids)}", job_id=job_id))
+    return replace(
+        scenario,
+        holders=tuple(f"lab:{holder}" for holder in holders) if wanted else (),
+        intruders=tuple(intruders),
+    )
+
+
+def _with_snapshots(scenario: Scenario, random: Random) -> Scenario:
+    """For a share of the seeds: with faults that concern the store and its owners."""
+    if random.random() >= SNAPSHOTS_SHARE:
+        return scenario
+    faults = [
+        Fault(
+            at=random.randrange(10, 3 * random.choice(HORIZON)),
+            kind=random.choice(LOSSY_KINDS),
+            where=random.choice(LOSSY_WHERE),
+            pick=random.randrange(1_000),
+            span_s=random.choice((0.1, 1.0, 10.0, 45.0)),
+        )
+        for _ in range(random.choice((2, 5, 10)))
+    ]
+    both = sorted((*scenario.faults[:4], *faults), key=lambda fault: fault.at)
+    return replace(scenario, snapshots=True, faults=tuple(both))
 
 
 def _near(saga: str, name: str, random: Random) -> str:

@@ -12,6 +12,7 @@ from orchestrator.engine.plan import PlanError
 from orchestrator.language.blocks import Block, Named, Parallel, Sequence, children_of, sequence
 from orchestrator.language.flow import Choice, Fallback, ForEach, Repeat
 from orchestrator.language.saga import Saga
+from orchestrator.testkit.limited import without_limits
 from tests.simulation.run import Outcome, run_scenario
 from tests.simulation.scenario import Scenario, scenario_of
 
@@ -20,6 +21,12 @@ OWN_FAILURE = "the run itself failed"
 
 TRAITS: dict[str, Callable[[Scenario], Scenario]] = {
     "ghosts": lambda one: replace(one, ghosts=()),
+    "snapshots": lambda one: replace(one, snapshots=False),
+    "limits": lambda one: replace(one, saga=without_limits(one.saga)),
+    "holders": lambda one: replace(one, holders=()),
+    "intruders": lambda one: replace(one, intruders=()),
+    "forgotten": lambda one: replace(one, saga=replace(one.saga, keep_ended=None)),
+    "on-stuck": lambda one: replace(one, saga=replace(one.saga, on_stuck=None)),
     "operators": lambda one: replace(one, operator_actions=0),
     "talk": lambda one: replace(one, pace=replace(one.pace, talk=0)),
     "sloppy": lambda one: replace(one, pace=replace(one.pace, sloppy=0.0)),
@@ -58,7 +65,7 @@ def without(scenario: Scenario, dropped: Iterable[str]) -> Scenario:
     for name, change in TRAITS.items():
         smaller = change(smaller) if name in names else smaller
     if smaller.saga is not scenario.saga:
-        SagaBook([smaller.saga])
+        SagaBook([smaller.saga, *smaller.children])
     return smaller
 
 

@@ -13,6 +13,7 @@ from orchestrator.language.waiting import Approval, Signal, WaitFor
 from orchestrator.runtime.inbox_writer import input_record
 from orchestrator.testkit.callers import Call, Callers
 from orchestrator.testkit.fold import Fed
+from orchestrator.testkit.limited import PLACES, WHOLE, place_request
 from tests.simulation.oracle import Followed
 from tests.simulation.world import World
 
@@ -49,6 +50,10 @@ class Strangers:
     def speak_early(self) -> None:
         """What comes before anybody asks: some of it before the process exists, some of it after it has ended."""
         scenario, random = self._world.scenario, self._random
+        for holder in scenario.holders:
+            request = place_request(random.choice((PLACES, WHOLE)), holder, random.choice((5_000, 400_000)))
+            if (request.key or b"").decode() in scenario.limiters:
+                self._world.loop.call_later(random.random(), self._world.broker.put_from, request, None)
         for job_id in (*(job.job_id for job in scenario.jobs), *scenario.ghosts):
             process_id = f"lab:{job_id}"
             talk = scenario.pace.talk if job_id not in scenario.ghosts else 1

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from contracts.envelope import decode_headers
-from contracts.ids import partition_of
+from contracts.ids import command_id, partition_of
 from contracts.orders import OrderPlaced
 from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS, SHARDS, dead_letters_topic
+from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.process import Process
 from orchestrator.runtime.checkpoint import indexes_of, stored_timers
 from orchestrator.runtime.log import Place
@@ -16,6 +17,7 @@ from orchestrator.runtime.router import router_topics
 from orchestrator.runtime.routing import OFFSET_HEADER, PARTITION_HEADER, TOPIC_HEADER
 from orchestrator.testkit.invariants import Broken as RuleBroken
 from services.inventory.handlers import reservation_of
+from tests.simulation.limiters import LimiterJudge
 from tests.simulation.oracle import Followed
 from tests.simulation.world import World
 
@@ -30,16 +32,56 @@ def verdict(world: World) -> Iterator[str]:
     yield from _published(world)
     yield from _stored(world)
     yield from _books(world)
+    yield from _families(world)
     standing = _standing(world)
     for followed in world.oracle.processes.values():
-        process = followed.process
+        process = followed.whole
         if process is None or process.phase == "early":
             continue
         try:
             followed.fold.refold()
-            followed.judge.end(process, _of(process, standing))
+            if isinstance(followed.judge, LimiterJudge):
+                followed.judge.end(process)
+            else:
+                after = _of(process, standing)
+                followed.judge.end(process, {key: step for key, step in after.items() if key not in followed.too_late})
         except RuleBroken as error:
             yield f"{process.id}: {error}"
+
+
+def _families(world: World) -> Iterator[str]:
+    """Every child belongs to a step of its parent, says the same of its end, and is let go with it; what is over has a
+    time at which it is forgotten."""
+    processes = {name: one.whole for name, one in world.oracle.processes.items() if one.whole is not None}
+    for process in processes.values():
+        for key, step in process.steps.items():
+            child = processes.get(step.child or "")
+            if step.child is not None and child is None:
+                yield f"{process.id}: {key} has started {step.child}, and there is no such process"
+            if step.status == "succeeded" and child is not None and not _is_child_of(child, process, key):
+                yield f"{process.id}: {key} has succeeded, and {child.id} is nobody's child"
+        if process.parent is not None:
+            yield from _child(process, processes.get(process.parent.process))
+        if may_expire(process) and not process.expires_at_ms:
+            yield f"{process.id} is {process.phase}, and will never be forgotten"
+
+
+def _is_child_of(child: Process, parent: Process, key: str) -> bool:
+    return child.parent is not None and child.parent.start == command_id(parent.id, key, 1)
+
+
+def _child(child: Process, parent: Process | None) -> Iterator[str]:
+    assert child.parent is not None
+    step = None if parent is None else parent.steps.get(child.parent.step)
+    if parent is None or step is None or step.child != child.id:
+        yield f"{child.id} is the child of {child.parent}, which knows nothing of it"
+        return
+    if child.parent.released != parent.over:
+        kept = "let go" if child.parent.released else "not let go"
+        yield f"{parent.id} is {parent.phase}, and its child {child.id} is {kept}"
+    said = {"completed": "succeeded"}.get(child.ended or "", "refused")
+    if child.parent.undo is None and child.ended and step.tries[-1].state != said:
+        yield f"{child.id} has {child.ended}, and {parent.id} believes that it has {step.tries[-1].state}"
 
 
 def _of(process: Process, standing: dict[str, str]) -> dict[str, str]:
@@ -140,6 +182,12 @@ def _standing(world: World) -> dict[str, str]:
             continue
         if name == "reserve" and (reservation_of(identity) in order.open or _dispatched(order, identity)):
             standing[identity] = name
+    for followed in world.oracle.processes.values():
+        child = followed.process
+        if child is not None and child.parent is not None and child.ended == "completed":
+            place = child.parent.start.rpartition("/")[0]
+            if place not in world.ledger.undone_children:
+                standing[child.parent.start] = place.partition("/")[2]
     for key in world.carrier.inner._dispatches:
         order_id = key.split("/")[0]
         standing[f"order-fulfilment:{order_id}/dispatch/1 {key}"] = "dispatch"

@@ -66,10 +66,7 @@ class World:
         loop: VirtualLoop,
         chance: Chance,
         trace: list[str] | None,
-        snapshots: bool = False,
     ) -> None:
-        """`snapshots`: orchestrators take them, every few seconds, and restore from them."""
-        self.snapshots = snapshots
         self.scenario = scenario
         self.loop = loop
         self.chance = chance
@@ -87,7 +84,7 @@ class World:
         self.strike: Callable[[Fault, Program], None] = lambda fault, program: None
         self._sloppy = chance.stream("sloppy")
         self._jitter = chance.stream("broker clock")
-        self.book = SagaBook([ORDER_FULFILMENT, scenario.saga], lab_service.CATALOG)
+        self.book = SagaBook([ORDER_FULFILMENT, scenario.saga, *scenario.children], lab_service.CATALOG)
         self.services: tuple[Service, ...] = self._needed_services()
         self.partitions = self._topics()
         self.broker = Broker(self.partitions | {INBOX: SHARDS, SNAPSHOTS: SHARDS}, scenario.shards, self.broker_ms)
@@ -144,6 +141,8 @@ class World:
     # What the world hears.
 
     def crossing(self, program: Program, what: str) -> float:
+        if what == "finish_restore, answered":
+            self.seen["restored"] += 1
         if what not in IDLE:
             self.crossings += 1
             while self.waiting and self.waiting[0].at <= self.crossings:
@@ -155,6 +154,7 @@ class World:
 
     def _put(self, record: IncomingRecord, program: Program | None) -> None:
         if record.topic == SNAPSHOTS:
+            self.seen["snapshot record"] += 1
             self.say(f"{program and program.name} -> {record.topic}/{record.partition}/{record.offset}: {record.key!r}")
             return
         if self.trace is not None and record.topic != INBOX:
@@ -215,7 +215,7 @@ class World:
         def start(slot: Slot) -> None:
             program = self._new_program(slot)
             host = OrchestratorHost(
-                self.book, self.images, self.line(program), name, self.scenario.pace, self.snapshots
+                self.book, self.images, self.line(program), name, self.scenario.pace, self.scenario.snapshots
             )
             slot.host = host
             program.main(host.run)
