@@ -115,7 +115,7 @@ def _show(session: Session, audited: Audited, repaired: Repaired | None) -> None
     stranded = len(audited.stranded)
     others = sum(not one.strands for one in audited.findings)
     more = f"; {others} findings that strand nothing" if others else ""
-    seen = "1 process" if audited.processes == 1 else f"{audited.processes} processes"
+    seen = "1 process" if audited.processes == 1 else f"{audited.processes:,} processes"
     typer.echo(f"{stranded} stranded as of {at} ({seen}{more})")
     for sentence in _told(repaired):
         say(sentence)

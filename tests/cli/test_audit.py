@@ -36,7 +36,7 @@ def kept(world: World, monkeypatch: pytest.MonkeyPatch) -> AuditWorld:
 def test_a_sound_system_has_none_stranded(counterpoint: CommandLine, kept: AuditWorld) -> None:
     result = counterpoint("audit", "--deep")
     assert result.exit_code == 0
-    assert result.stdout == "0 stranded as of 2026-01-01T00:00:01.000Z (1 processes)\n"
+    assert result.stdout == "0 stranded as of 2026-01-01T00:00:01.000Z (1 process)\n"
 
 
 def test_a_stranded_process_is_named_with_why_and_the_command_that_frees_it(
