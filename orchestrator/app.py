@@ -245,7 +245,9 @@ class _Program:
             snapshotter = self._snapshotter(engine)
             observers.append(snapshotter.observe)
             self._loops.append(snapshotter)
-            self._loops.append(self._audit(engine))
+            audit = self._audit(engine)
+            observers.append(audit.observe)
+            self._loops.append(audit)
         if "clock" in roles:
             clock = self._clock(engine)
             observers.append(clock.observe)
@@ -281,7 +283,7 @@ class _Program:
     def _audit(self, engine: EngineLoop) -> AuditLoop:
         metrics = AuditMetrics(self._metrics.registry, time.time)
         store = RedisAuditStore(self._store)
-        return AuditLoop(store, lambda: engine.ownership.owned, metrics, monotonic=time.monotonic, wall_s=time.time)
+        return AuditLoop(store, lambda: engine.ownership.owned, metrics, monotonic=time.monotonic)
 
     def _clock(self, engine: EngineLoop | None) -> Clock:
         """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import subprocess
 
 from deploy.chaos.fault import Fault
 from deploy.chaos.scene import Incident, Scene
@@ -10,6 +12,9 @@ from deploy.chaos.scene import Incident, Scene
 PROVIDERS = ("payment", "carrier")
 FAKETIME_MISSING = "there is no `faketime` on the PATH: install it with `apt-get install faketime`"
 SKEW = "+120s"
+SKEW_SECONDS = 10.0
+SKEW_VARIABLES = ("LD_PRELOAD", "FAKETIME", "DONT_FAKE_MONOTONIC", "FAKETIME_DONT_FAKE_MONOTONIC")
+"""Not the shared memory of the `faketime` program, which is gone when it ends."""
 
 
 def outside_faults() -> tuple[Fault, ...]:
@@ -54,7 +59,7 @@ def _provider(name: str, title: str, provider: str, seconds: float, **how: objec
 def _skewed(kind: str) -> Fault:
     async def inject(scene: Scene, incident: Incident) -> None:
         await scene.crew.terminate(kind)
-        await scene.crew.start(kind, prefix=("faketime", "-f", SKEW))
+        await scene.crew.start(kind, prefix=("env", *await asyncio.to_thread(skewed_environment)))
         await incident.last(30, 5)
         await scene.crew.terminate(kind)
         incident.lift()
@@ -64,3 +69,11 @@ def _skewed(kind: str) -> Fault:
         return None if shutil.which("faketime") else FAKETIME_MISSING
 
     return Fault(f"skewed-{kind}", "clock", f"the clock of {kind} goes two minutes fast", inject, missing)
+
+
+def skewed_environment() -> tuple[str, ...]:
+    """`NAME=value` of what makes a program's clock go fast. Asked of `faketime` and not run under it: that would be a
+    parent, which keeps SIGTERM to itself. A clock that is wrong still counts seconds as they pass."""
+    command = ("faketime", "--exclude-monotonic", "-f", SKEW, "env")
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SKEW_SECONDS).stdout
+    return tuple(line for line in said.splitlines() if line.partition("=")[0] in SKEW_VARIABLES)

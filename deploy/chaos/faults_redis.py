@@ -22,7 +22,7 @@ REWIND_SECONDS = 2.0
 FULL_BYTES = "1mb"
 NO_LIMIT = "0"
 RESTORED = "counterpoint_restored_processes_total"
-RESTORE_SECONDS = 90.0
+RESTORE_SECONDS = 240.0
 CUT_SECONDS = 90.0
 CUT_SHARDS_MIN = 32
 """Of 64: a shard that had no input has no new cut."""

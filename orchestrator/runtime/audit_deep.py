@@ -54,7 +54,7 @@ class Waiting:
     """By process: the addresses where it waits for a person."""
 
     def take(self, process: Process) -> None:
-        if process.stuck:
+        if process.stuck and len(self.stuck) < AWAITED_MAX:
             self.stuck[process.id] = tuple(process.stuck)
         if process.phase in FINAL or len(self.commands) >= AWAITED_MAX:
             return

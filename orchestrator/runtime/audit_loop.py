@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from orchestrator.runtime.audit import Finding
 from orchestrator.runtime.audit_store import AuditStore
 from orchestrator.runtime.auditor import SHARE, Auditor, Pace, Round
+from orchestrator.runtime.broker_time import BrokerTime
 from orchestrator.runtime.store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -64,16 +65,17 @@ class AuditLoop:
         metrics: AuditMetrics,
         *,
         monotonic: Callable[[], float],
-        wall_s: Callable[[], float],
         share: float = SHARE,
     ) -> None:
-        """`owned`: the shards to look at, asked before each round. Both clocks give seconds."""
+        """`owned`: the shards to look at, asked before each round. `monotonic` gives seconds."""
         self._owned = owned
         self._metrics = metrics
         self._monotonic = monotonic
         self._stopping = asyncio.Event()
         pace = Pace(share, monotonic, self._sleep)
-        self._auditor = Auditor(store, pace, lambda: round(wall_s() * 1000), self._sleep)
+        # The broker's time, as the clock judges: by a wall clock that goes fast every timer would be overdue.
+        self._time = BrokerTime(monotonic)
+        self._auditor = Auditor(store, pace, lambda: self._time.now_ms() or 0, self._sleep)
         self._told: dict[str, None] = {}
 
     async def open(self) -> None:
@@ -104,6 +106,11 @@ class AuditLoop:
         while len(self._told) > TOLD_MAX:
             del self._told[next(iter(self._told))]
         return found
+
+    def observe(self, at_ms: int) -> None:
+        """Somebody in this program has just had an ack with this append time (milliseconds). Before the first one no
+        timer is taken for overdue."""
+        self._time.observe(at_ms)
 
     def stop(self) -> None:
         """Ask `run` to end; a round under way is given up."""

@@ -1,7 +1,7 @@
 """What the services' dedupe stores say: commands that were begun, and whose end nobody has told. The port, and the
 judgement, which is pure. Adapters: `audit_marks_redis`, `audit_marks_memory`.
 
-The layout of those stores is public (docs/protocol.md): the orchestrator knows it, and no code of the services.
+The orchestrator knows the layout of those records (docs/decisions/0067-audit-beyond-states.md), and no code of theirs.
 """
 
 from __future__ import annotations

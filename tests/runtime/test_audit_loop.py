@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from contracts.ids import partition_of
 from contracts.topics import SHARDS
+from orchestrator.runtime.audit import OVERDUE_MS
 from orchestrator.runtime.audit_loop import AuditLoop, AuditMetrics
 from tests.runtime.audit_world import AuditWorld
 
@@ -26,7 +27,6 @@ class Setting:
             lambda: self.owned,
             AuditMetrics(self.registry, lambda: 77.0),
             monotonic=asyncio.get_running_loop().time,
-            wall_s=lambda: self.world.now_ms / 1000,
             share=1,
         )
 
@@ -91,3 +91,16 @@ async def test_it_ends_when_asked_to_in_the_middle_of_a_round(
     setting.loop.stop()
     await asyncio.wait_for(running, 30)
     assert setting.gauge("counterpoint_audit_ended_seconds") == 0
+
+
+async def test_timers_are_judged_by_the_time_of_the_broker_and_by_no_other(setting: Setting) -> None:
+    """Our own clock may be minutes fast: nothing is overdue by it."""
+    due = setting.world.process(P).timers["charge/silence"]
+    await setting.loop.round(setting.owned)
+    assert setting.gauge("counterpoint_audit_findings", code="timer-overdue") is None, "no append time is known"
+    setting.loop.observe(due + OVERDUE_MS - 1_000)
+    await setting.loop.round(setting.owned)
+    assert setting.gauge("counterpoint_audit_findings", code="timer-overdue") is None
+    setting.loop.observe(due + OVERDUE_MS + 60_000)
+    await setting.loop.round(setting.owned)
+    assert setting.gauge("counterpoint_audit_findings", code="timer-overdue")
