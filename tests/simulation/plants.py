@@ -13,7 +13,7 @@ from typing import Any
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX
 from orchestrator.runtime import engine_loop, log_memory, ownership, router, routing, shard, store_memory, write_behind
-from orchestrator.runtime.claim import Claim, Facts, Refusal, judge
+from orchestrator.runtime.claim import Claim, Facts, Verdict, judge
 from orchestrator.runtime.log import AppendFailed, Place
 from orchestrator.runtime.store import Checkpoint, Loaded
 from services.sdk import inbox_memory, prefix, runner, start
@@ -77,9 +77,9 @@ def group_offset_committed_before_acks() -> None:
 
 @plant
 def effects_suppressed_too_far() -> None:
-    def generous(facts: Facts) -> Claim | Refusal:
+    def generous(facts: Facts) -> Verdict:
         verdict = judge(facts)
-        return verdict if isinstance(verdict, Refusal) else replace(verdict, watermark=facts.log_end)
+        return replace(verdict, watermark=facts.log_end) if isinstance(verdict, Claim) else verdict
 
     put(ownership, "judge", generous)
 
@@ -149,9 +149,9 @@ def router_commits_before_it_appends() -> None:
 def a_replay_starts_at_the_group_offset() -> None:
     """Not where the store stands, but how far effects are published: states are folded with a hole."""
 
-    def hasty(facts: Facts) -> Claim | Refusal:
+    def hasty(facts: Facts) -> Verdict:
         verdict = judge(facts)
-        if isinstance(verdict, Refusal) or not facts.committed or facts.committed <= verdict.next:
+        if not isinstance(verdict, Claim) or not facts.committed or facts.committed <= verdict.next:
             return verdict
         return replace(verdict, next=facts.committed, verify=None)
 

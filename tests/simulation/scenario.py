@@ -127,7 +127,8 @@ class Scenario:
     @property
     def shards(self) -> tuple[int, ...]:
         others = (*(f"lab:{ghost}" for ghost in self.ghosts), *self.holders, *self.limiters)
-        children = (child for job in self.jobs for child in _children_of(self.saga.body, job.job_id))
+        children = [child for job in self.jobs for child in _children_of(self.saga.body, job.job_id)]
+        children += [f"{saga.name}:{one.child_id}" for saga in self.children for one in self.intruders]
         return tuple(sorted({partition_of(process, SHARDS) for process in (*self.process_ids, *others, *children)}))
 
     @property
