@@ -7,6 +7,7 @@ did, which reservations are open, which are revoked).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, cast
@@ -15,6 +16,7 @@ import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ResponseError
 
 from services.inventory.opening import OpeningRule
 from services.inventory.stock import (
@@ -39,6 +41,8 @@ LEVEL_STRIDE: Final = 5
 CONNECTIONS_MAX: Final = 8
 """All scripts share one at a time; the rest is for scans. A call that finds no free connection waits."""
 AWAY_PAUSE_SECONDS_MAX: Final = 1.0
+FULL: Final = "OOM command not allowed"
+FULL_PAUSE_SECONDS: Final = 0.05
 AWAY_RETRIES_MAX: Final = 900
 """A Redis that is away is waited out (DESIGN section 5); the handler's time limit comes first."""
 
@@ -99,7 +103,17 @@ class RedisStock:
         return _movement(answer)
 
     async def _run(self, script: Script, order_id: str, *arguments: Argument) -> bytes | None:
-        return cast("bytes | None", await self._line.call(script, (LEVELS_KEY, order_key(order_id)), arguments))
+        """A Redis that is full is waited out like one that is away: it refuses a script at its first write, so nothing
+        was done. Counted as the handler's failure, a reaction to an event would be given up."""
+        keys = (LEVELS_KEY, order_key(order_id))
+        for turn in range(AWAY_RETRIES_MAX):
+            try:
+                return cast("bytes | None", await self._line.call(script, keys, arguments))
+            except ResponseError as error:
+                if FULL not in str(error):
+                    raise
+            await asyncio.sleep(min(FULL_PAUSE_SECONDS * 2 ** min(turn, 10), AWAY_PAUSE_SECONDS_MAX))
+        return cast("bytes | None", await self._line.call(script, keys, arguments))
 
     async def levels(self) -> AsyncIterator[Level]:
         async for sku, raw in self._client.hscan_iter(LEVELS_KEY, count=SCAN_COUNT):

@@ -47,3 +47,11 @@ def test_a_schedule_without_end_goes_round_in_other_orders_and_spoils_nothing() 
     first, second = drawn[: len(lasting)], drawn[len(lasting) :]
     assert {fault.name for fault in first} == {fault.name for fault in second} == {fault.name for fault in lasting}
     assert first != second
+
+
+def test_a_fault_that_cannot_be_run_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    (fault,) = named(("skewed-engine",))
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    assert fault.missing() == "there is no `faketime` on the PATH: install it with `apt-get install faketime`"
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    assert fault.missing() is None
