@@ -52,7 +52,7 @@ PLANTED: dict[str, int] = {
     "effects_suppressed_too_far": 0,
     "a_failed_append_taken_for_done": 217,
     "store_position_not_checked_on_load": 87,
-    "a_mismatch_taken_for_written": 2,
+    "a_mismatch_taken_for_written": 0,
     "timer_popped_before_its_commit": 0,
     "router_commits_before_it_appends": 43,
     "a_replay_starts_at_the_group_offset": 0,
