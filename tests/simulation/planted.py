@@ -53,7 +53,7 @@ PLANTED: dict[str, int] = {
     "a_failed_append_taken_for_done": 217,
     "store_position_not_checked_on_load": 87,
     "a_mismatch_taken_for_written": 0,
-    "timer_popped_before_its_commit": 0,
+    "timer_popped_before_its_commit": 236,
     "router_commits_before_it_appends": 43,
     "a_replay_starts_at_the_group_offset": 0,
     "an_offset_commit_is_ahead_of_the_fold": 0,
