@@ -21,6 +21,8 @@ from orchestrator.runtime.store_redis import RedisStore
 REWIND_SECONDS = 2.0
 FULL_BYTES = "1mb"
 NO_LIMIT = "0"
+COMMITTED_SECONDS = 8.0
+"""On a new stack: an empty store is refused only where the service's group has committed offsets."""
 RESTORED = "counterpoint_restored_processes_total"
 RESTORE_SECONDS = 240.0
 CUT_SECONDS = 90.0
@@ -179,6 +181,7 @@ async def _cut_everywhere(scene: Scene, incident: Incident) -> None:
 async def _store_emptied(scene: Scene, incident: Incident) -> None:
     """It is a system of record: whoever runs must stop, whoever starts must refuse, until it is restored."""
     redis = scene.services_redis
+    await asyncio.sleep(COMMITTED_SECONDS)
     await redis.kill()
     redis.copy("backup")
     redis.replace(None)
