@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -67,6 +67,14 @@ async def dispatched(
     """Choreographed: whoever dispatched the order, its reserved units have left the warehouse."""
     request_id = request_of(delivery.idempotency_key)
     return changes_of(await stock.dispatch(event.order_id, request_id, at_ms=around.now_ms()))
+
+
+@service.after_rewind
+async def tell_levels_again(stock: StockStore, around: Surroundings) -> AsyncIterator[tuple[StockChanged, ...]]:
+    """The replay may reserve in other warehouses than were announced, and readers keep the highest revision."""
+    at_ms = around.now_ms()
+    async for changes in stock.renew(at_ms=at_ms):
+        yield changes_of(Movement(at_ms, changes=changes))
 
 
 def demands_of(lines: Iterable[StockLine]) -> tuple[Demand, ...]:

@@ -1,5 +1,5 @@
 -- Reserves all demands of an order, or none. All checks first, then commands that cannot fail.
--- KEYS: levels, order. ARGV: reservation id, at_ms, retention_ms of an order with nothing open, how long a dispatch that
+-- KEYS: levels, order, floor. ARGV: reservation id, at_ms, retention_ms of an order with nothing open, how long a dispatch that
 -- came early counts (ms), openings as JSON [[warehouse, units, ...], ...], then per sku: sku, quantity, number of its
 -- opening (0: it does not open).
 -- Returns the movement as JSON; nil if the reservation is revoked.
@@ -19,7 +19,7 @@ local function open_level(i, opening)
   for at = 1, #opening, 2 do
     local name = #level + 1
     level[name], level[name + ON_HAND], level[name + RESERVED] = opening[at], opening[at + 1], 0
-    level[name + DISPATCHED], level[name + REVISION] = 0, 1
+    level[name + DISPATCHED], level[name + REVISION] = 0, tonumber(redis.call('GET', KEYS[3]) or 1)
     changes[#changes + 1] = change_of(skus[i], level, name)
   end
   levels[i], dirty[i] = level, true

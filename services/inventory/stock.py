@@ -17,6 +17,16 @@ EARLY_DISPATCH_MS: Final = kept_ms(RETENTION_MS)
 that is older is not executed any more."""
 
 
+FLOOR_TICK_MS: Final = 10
+
+
+def floor_of(at_ms: int) -> int:
+    """A revision above all that were announced before `at_ms`: they rise by one with each change, and no level changes a
+    hundred times a second from one such renewal to the next (decision 0015). Hundredths of a second since the epoch
+    are within what `inventory.stock-changed` can carry (10^12) until the year 2286."""
+    return at_ms // FLOOR_TICK_MS
+
+
 class ReservationRevokedError(RuntimeError):
     """The reservation was undone before (or without ever) being made: it is refused ever after (DESIGN section 4)."""
 
@@ -111,6 +121,13 @@ class StockStore(Protocol):
     async def dispatch(self, order_id: str, request_id: str, *, at_ms: int) -> Movement:
         """Units of the order's newest open reservation leave their warehouses, once per order. Without any, those
         of its next one do (a store that went back in time may see the dispatch first)."""
+
+    def renew(self, *, at_ms: int) -> AsyncIterator[tuple[Change, ...]]:
+        """After the store went back in time: gives every level, and every one that opens later, a revision above all
+        that may have been announced, and yields the levels as changes, in pages. Nothing else about them changes.
+
+        That is `floor_of(at_ms)`, or one more than the level has, if that is above. Others may change levels meanwhile.
+        """
 
     def levels(self) -> AsyncIterator[Level]:
         """Every level that ever opened, in no order; a consistent picture only while nothing changes."""

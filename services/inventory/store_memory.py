@@ -15,6 +15,7 @@ from services.inventory.stock import (
     Movement,
     ReservationRevokedError,
     Shortage,
+    floor_of,
 )
 
 Levels = dict[str, dict[str, Level]]
@@ -43,6 +44,7 @@ class MemoryStock:
         self._opening = opening
         self._levels: Levels = {}
         self._orders: dict[str, _Order] = {}
+        self._floor = 1
 
     async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
         order = self._orders.setdefault(order_id, _Order())
@@ -88,6 +90,13 @@ class MemoryStock:
         order.dispatched = order.dispatched or bool(ended)
         return self._end(order, request_id, ended, at_ms, dispatched=+1)
 
+    async def renew(self, *, at_ms: int) -> AsyncIterator[tuple[Change, ...]]:
+        self._floor = max(self._floor, floor_of(at_ms))
+        for sku in list(self._levels):
+            for warehouse, level in self._levels[sku].items():
+                self._levels[sku][warehouse] = replace(level, revision=max(level.revision + 1, self._floor))
+            yield tuple(_change(level) for level in self._levels[sku].values())
+
     async def levels(self) -> AsyncIterator[Level]:
         for by_warehouse in list(self._levels.values()):
             for level in list(by_warehouse.values()):
@@ -98,7 +107,7 @@ class MemoryStock:
         for demand in demands:
             opening = self._opening(demand.sku)
             if demand.sku not in self._levels and opening:
-                fresh = {name: Level(demand.sku, name, units, 0, 0, 1) for name, units in opening.items()}
+                fresh = {name: Level(demand.sku, name, units, 0, 0, self._floor) for name, units in opening.items()}
                 self._levels[demand.sku] = fresh
                 opened += fresh.values()
         return tuple(_change(level) for level in opened)

@@ -1,7 +1,8 @@
-"""Stock in Redis: two Lua scripts over one hash of levels and one hash per order (decision 0030).
+"""Stock in Redis: three Lua scripts over one hash of levels and one hash per order (decision 0030).
 
 Keys carry one hash tag, `{stock}`, so that a reservation over many skus is one script in one slot of a cluster:
-`inventory:{stock}:levels` (sku -> numbers per warehouse) and `inventory:{stock}:order:<order_id>` (what every request
+`inventory:{stock}:levels` (sku -> numbers per warehouse), `inventory:{stock}:floor` (the first revision of a
+level that opens, if not 1: decision 0015) and `inventory:{stock}:order:<order_id>` (what every request
 did, which reservations are open, which are revoked).
 """
 
@@ -28,6 +29,7 @@ from services.inventory.stock import (
     Movement,
     ReservationRevokedError,
     Shortage,
+    floor_of,
 )
 from services.sdk.scripts_redis import Argument, Script, ScriptLine, packed
 
@@ -47,6 +49,9 @@ AWAY_RETRIES_MAX: Final = 900
 """A Redis that is away is waited out (DESIGN section 5); the handler's time limit comes first."""
 
 LEVELS_KEY: Final = "inventory:{stock}:levels"
+FLOOR_KEY: Final = "inventory:{stock}:floor"
+RENEWED_SKUS: Final = 200
+"""Of one script: it must not hold Redis for long, and its answer is one page of events."""
 
 
 def order_key(order_id: str) -> str:
@@ -71,12 +76,13 @@ class RedisStock:
         self._line = ScriptLine(client)
         self._reserve = _script("reserve.lua")
         self._settle = _script("settle.lua")
+        self._renew = _script("renew.lua")
 
     async def reserve(self, order_id: str, reservation_id: str, demands: tuple[Demand, ...], *, at_ms: int) -> Movement:
         openings, lines = _numbered_openings(demands, self._opening)
         answer = await self._run(
             self._reserve,
-            order_id,
+            (LEVELS_KEY, order_key(order_id), FLOOR_KEY),
             reservation_id,
             at_ms,
             ENDED_RETENTION_MS,
@@ -98,14 +104,30 @@ class RedisStock:
         return await self._end(order_id, request_id, at_ms, "dispatch")
 
     async def _end(self, order_id: str, request_id: str, at_ms: int, *how: str) -> Movement:
-        answer = await self._run(self._settle, order_id, request_id, at_ms, ENDED_RETENTION_MS, *how)
+        keys = (LEVELS_KEY, order_key(order_id))
+        answer = await self._run(self._settle, keys, request_id, at_ms, ENDED_RETENTION_MS, *how)
         assert answer is not None, "settle.lua always answers"
         return _movement(answer)
 
-    async def _run(self, script: Script, order_id: str, *arguments: Argument) -> bytes | None:
+    async def renew(self, *, at_ms: int) -> AsyncIterator[tuple[Change, ...]]:
+        await self._run(self._renew, (LEVELS_KEY, FLOOR_KEY), at_ms, floor_of(at_ms))
+        skus: list[str] = []
+        async for sku, _ in self._client.hscan_iter(LEVELS_KEY, count=SCAN_COUNT):
+            skus.append(sku.decode())
+            if len(skus) == RENEWED_SKUS:
+                yield await self._renewed(skus, at_ms)
+                skus = []
+        if skus:
+            yield await self._renewed(skus, at_ms)
+
+    async def _renewed(self, skus: list[str], at_ms: int) -> tuple[Change, ...]:
+        answer = await self._run(self._renew, (LEVELS_KEY, FLOOR_KEY), at_ms, floor_of(at_ms), *skus)
+        assert answer is not None, "renew.lua always answers"
+        return _movement(answer).changes
+
+    async def _run(self, script: Script, keys: tuple[str, ...], *arguments: Argument) -> bytes | None:
         """A Redis that is full is waited out like one that is away: it refuses a script at its first write, so nothing
         was done. Counted as the handler's failure, a reaction to an event would be given up."""
-        keys = (LEVELS_KEY, order_key(order_id))
         for turn in range(AWAY_RETRIES_MAX):
             try:
                 return cast("bytes | None", await self._line.call(script, keys, arguments))

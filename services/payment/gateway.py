@@ -1,7 +1,8 @@
 """The payment provider as this service needs it.
 
 Promises of every adapter: one key has one effect, however often it is asked; a charge is refunded at most once in its
-life, whatever keys the refunds carry (decision 0031). A call that is cancelled may have had its effect.
+life, whatever keys the refunds carry (decision 0031); a refund that covers a charge whose request the provider has and
+has not done yet is `NotDone`, retryable (decision 0014). A call that is cancelled may have had its effect.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import structlog
 from contracts.record import IncomingRecord
 from services.sdk.failures import BusAwayError, StartRefused, StoreAwayError, StoreMovedError
 from services.sdk.ports import Place, Subscription
+from services.sdk.rewind import tell_again, went_back
 from services.sdk.start import check_topics, start_offsets
 from services.sdk.tenure import Tenure
 from services.sdk.wiring import Wiring
@@ -49,6 +50,8 @@ class Runner:
         self._sessions: deque[str] = deque(maxlen=SESSIONS_MAX)
         self._rivals: set[str] = set()
         self._woken = asyncio.Event()
+        self._moved = False
+        """The store moved under a tenure, and what was lost has not been told again."""
         self._stopping = False
 
     @property
@@ -148,9 +151,13 @@ class Runner:
             starts = await self._patiently(lambda: start_offsets(self._wiring, self._subscription, places))
             if starts is None:
                 return
+            behind = await self._is_behind(places)
             session = self._wiring.around.token()
             self._sessions.append(session)
             await self._patiently(lambda: self._wiring.inbox.take(self._wiring.instance, session, starts))
+            if behind and self._wiring.service.when_rewound is not None:
+                await tell_again(self._wiring, self._wiring.service.when_rewound, session)
+            self._moved = False
         except StartRefused as error:
             self._refuse(error)
             return
@@ -162,11 +169,19 @@ class Runner:
         self._subscription.seek_and_resume(starts)
         self._woken.set()
 
+    async def _is_behind(self, places: frozenset[Place]) -> bool:
+        """Whether the store lost what it had. Asked before it is taken, and only if somebody wants to know."""
+        if self._wiring.service.when_rewound is None or not places:
+            return False
+        lost = await self._patiently(lambda: went_back(self._wiring, self._subscription, places))
+        return self._moved or bool(lost)
+
     async def _retake(self, tenure: Tenure) -> None:
         """The store moved: drop what we hold, and start again where it stands."""
         log.warning("the store moved; replaying", service=self._name, detail=str(tenure.moved))
         self._wiring.metrics.resets.inc()
         self._meet(tenure.moved)
+        self._moved = True
         self._tenure = None
         places = self._assigned
         self._subscription.pause(places)
@@ -219,13 +234,21 @@ class Runner:
         if tenure.moved is None:
             if not await tenure.drained(limit_s):
                 log.warning("abandoned running messages", service=self._name, count=tenure.held)
-            try:
-                async with asyncio.timeout(limit_s):
-                    await self._commit(tenure)
-                    await tenure.idle()
-            except TimeoutError:
-                log.warning("left without a last commit", service=self._name)
+            await self._last_commit(tenure, limit_s / 2)
         await tenure.drop()
+
+    async def _last_commit(self, tenure: Tenure, limit_s: float) -> None:
+        """Of what the store has; `limit_s` for it, and as long for the group."""
+        try:
+            async with asyncio.timeout(limit_s):
+                await tenure.stored()
+        except (TimeoutError, StoreMovedError) as error:
+            log.warning("left with positions unwritten", service=self._name, detail=str(error))
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._commit(tenure)
+        except TimeoutError:
+            log.warning("left without a last commit", service=self._name)
 
     async def _abandon(self) -> None:
         await self._cancel_taking()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from contracts.catalog import Catalog, standard_catalog
 from contracts.message import Command, Message
 from contracts.topics import commands_topic, replays_topic
+from services.sdk.after_rewind import AfterRewind, make_after_rewind
 from services.sdk.failures import RegistrationError
 from services.sdk.handler import TIMEOUT_S, Handler, Unfinished, make_handler
 from services.sdk.retry import Retry
@@ -49,6 +50,7 @@ class Service:
         self.contexts = tuple(contexts)
         self.catalog = catalog or standard_catalog()
         self._handlers: dict[str, Handler] = {}
+        self._after_rewind: AfterRewind | None = None
 
     def handles(
         self,
@@ -76,6 +78,23 @@ class Service:
             return function
 
         return register
+
+    def after_rewind(self, function: Function) -> Function:
+        """Register the decorated async generator: it runs when the service's store turns out to have gone back in
+        time, before the replay, and yields pages of events to publish. It may run more often than that: on every
+        replica, and again after a crash.
+
+        Raises:
+            RegistrationError: it is none, or there is one already.
+        """
+        if self._after_rewind is not None:
+            raise RegistrationError(f"{self.name}: {self._after_rewind.name} already runs after a rewind")
+        self._after_rewind = make_after_rewind(function)
+        return function
+
+    @property
+    def when_rewound(self) -> AfterRewind | None:
+        return self._after_rewind
 
     @property
     def handlers(self) -> dict[str, Handler]:

@@ -73,17 +73,18 @@ class Tenure:
             self._lanes.offer(_lane(decoded), decoded)
 
     async def commit(self, subscription: Subscription) -> None:
-        """Commit what is stored, published and acknowledged. Positions are written meanwhile; that they may be behind
-        is safe, since a start takes the lower of the two.
+        """Commit what is stored, published and acknowledged, and never past what the store has written: a store that
+        stands behind its group has gone back in time, and that is how a start knows. Positions are written meanwhile,
+        for the next commit.
 
         Raises:
             StoreMovedError: nothing is committed. BusAwayError: try again later.
         """
         self._line.flush()
         ready = {
-            place: progress.acked.next
+            place: safe
             for place, progress in self.progress.items()
-            if progress.acked.next > progress.committed
+            if (safe := min(progress.acked.next, progress.written)) > progress.committed
         }
         if not ready:
             return
@@ -95,8 +96,9 @@ class Tenure:
         """Wait until all that was offered is done; False after `limit_s` seconds."""
         return await self._lanes.drained(limit_s)
 
-    async def idle(self) -> None:
-        """After the last commit: wait until the inbox has answered."""
+    async def stored(self) -> None:
+        """Before the last commit: wait until the inbox has every position. Raises StoreMovedError."""
+        self._line.flush()
         await self._line.idle()
 
     async def drop(self) -> None:

@@ -54,3 +54,5 @@ def check_resources(wiring: Wiring) -> None:
     """Raises RegistrationError if a resource that a handler asks for is absent or ambiguous."""
     for handler in wiring.service.handlers.values():
         bind(handler, wiring.resources)
+    if wiring.service.when_rewound is not None:
+        wiring.service.when_rewound.bound(wiring.resources)

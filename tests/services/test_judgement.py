@@ -39,6 +39,12 @@ def test_judge(status: int, verdict: Verdict) -> None:
     assert judge(status) is verdict
 
 
+def test_an_undo_that_must_wait_for_what_it_covers_did_nothing() -> None:
+    assert judge(409, "request_in_progress") is Verdict.NOT_DONE
+    assert judge(409, "idempotency_key_reused") is Verdict.FINAL
+    assert judge(402, "request_in_progress") is Verdict.FINAL
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [

@@ -16,6 +16,7 @@ from services.sdk.outside.provider_http import ProviderHttp, open_client
 from tests.services.sandbox_process import Sandbox, free_port
 
 QUICK = CallLimits(connect_s=2.0, answer_s=0.3, total_s=0.8, pauses=Retry(attempts=3, first=0.01))
+WAITING = CallLimits(answer_s=10.0, total_s=60.0, pauses=Retry(attempts=20, first=1.0, factor=1.0))
 PATIENT = CallLimits(answer_s=10.0, total_s=30.0, pauses=Retry(attempts=5, first=0.01))
 
 
@@ -136,6 +137,25 @@ async def test_a_lost_answer_does_not_charge_twice(sandbox: Sandbox, order: str)
     assert isinstance(answer, Captured)
     assert (effect["kind"], effect["idempotency_key"]) == ("charge", f"{order}/charge/1")
     assert effect["data"]["payment_id"] == answer.payment_id
+
+
+@pytest.mark.stack
+async def test_a_charge_under_way_is_refunded_once_it_is_made(sandbox: Sandbox, order: str) -> None:
+    """The provider was slow, we gave up, and now the refund is quicker than the charge (decision 0014)."""
+    sandbox.misbehave("payment", latency_ms=4_000)
+    async with http_gateway(sandbox.url, QUICK) as gateway:
+        with pytest.raises(Unknown):
+            await gateway.charge(charge(order), key=f"{order}/charge/1")
+        sandbox.behave()
+        for refund in (Refund(order, charge_keys=(f"{order}/charge/1",)), Refund(order)):
+            with pytest.raises(NotDone) as raised:
+                await gateway.refund(refund, key=f"{order}/undo/1")
+            assert raised.value.retryable
+    async with http_gateway(sandbox.url, WAITING) as gateway:
+        refunded = await gateway.refund(Refund(order, charge_keys=(f"{order}/charge/1",)), key=f"{order}/undo/1")
+
+    assert refunded == Refunded(1_250, "EUR")
+    assert sandbox.kinds(order) == ["charge", "refund"]
 
 
 @pytest.mark.stack

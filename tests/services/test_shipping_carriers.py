@@ -17,6 +17,7 @@ from services.shipping.carrier_memory import MemoryCarrier
 from tests.services.sandbox_process import Sandbox
 
 QUICK = CallLimits(answer_s=0.3, total_s=0.8, pauses=Retry(attempts=3, first=0.01))
+WAITING = CallLimits(answer_s=10.0, total_s=60.0, pauses=Retry(attempts=20, first=1.0, factor=1.0))
 PATIENT = CallLimits(answer_s=10.0, total_s=30.0, pauses=Retry(attempts=5, first=0.01))
 
 
@@ -122,6 +123,24 @@ async def test_a_void_label_is_not_dispatched(carrier: Carrier, order: str) -> N
 
     with pytest.raises(NotDone, match="label_voided"):
         await carrier.dispatch(order, label.label_id, key=f"{order}/d")
+
+
+@pytest.mark.stack
+async def test_a_label_under_way_is_voided_once_it_is_made(sandbox: Sandbox, order: str) -> None:
+    """The carrier was slow, we gave up, and now the void is quicker than the label (decision 0014)."""
+    sandbox.misbehave("carrier", latency_ms=4_000)
+    async with http_carrier(sandbox.url, QUICK) as carrier:
+        with pytest.raises(Unknown):
+            await made(carrier, order)
+        sandbox.behave()
+        for void in (Void(order, label_keys=(f"{order}/create_label/1",)), Void(order)):
+            with pytest.raises(NotDone) as raised:
+                await carrier.void_label(void, key=f"{order}/undo/1")
+            assert raised.value.retryable
+    async with http_carrier(sandbox.url, WAITING) as carrier:
+        await carrier.void_label(Void(order, label_keys=(f"{order}/create_label/1",)), key=f"{order}/undo/1")
+
+    assert sandbox.kinds(order) == ["label", "void"]
 
 
 @pytest.mark.stack

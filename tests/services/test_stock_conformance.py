@@ -14,10 +14,12 @@ from services.inventory.stock import (
     ReservationRevokedError,
     Shortage,
     StockStore,
+    floor_of,
 )
 
 AT = 1_700_000_000_123
 LATER = AT + 60_000
+FLOOR = floor_of(AT)
 
 
 async def reserve(stock: StockStore, order: str, reservation: str, *demands: tuple[str, int], at: int = AT) -> Movement:
@@ -303,3 +305,44 @@ async def test_large_numbers_stay_exact(stock: StockStore) -> None:
     movement = await reserve(stock, "o1", "r1", ("scarce-tea", 10**12))
 
     assert movement.shortages == (Shortage("scarce-tea", 10**12, 5),)
+
+
+async def test_renewed_levels_have_a_revision_above_all_before_and_are_told(stock: StockStore) -> None:
+    await reserve(stock, "o1", "r1", ("scarce-milk", 1), ("milk", 1))
+
+    told = [change async for page in stock.renew(at_ms=AT) for change in page]
+
+    assert sorted(told, key=lambda one: (one.sku, one.warehouse)) == [
+        Change("milk", "central", 3_333, 0, FLOOR),
+        Change("milk", "east", 3_333, 1, FLOOR),
+        Change("milk", "west", 3_333, 0, FLOOR),
+        Change("scarce-milk", "east", 4, 1, FLOOR),
+    ]
+    assert [m.revision for m in (await release(stock, "o1", "u1", "r1")).changes] == [FLOOR + 1, FLOOR + 1]
+
+
+async def test_a_level_that_opens_after_a_renewal_begins_above_what_may_have_been_told(stock: StockStore) -> None:
+    assert [page async for page in stock.renew(at_ms=AT)] == []
+
+    movement = await reserve(stock, "o1", "r1", ("scarce-milk", 1))
+
+    assert [change.revision for change in movement.changes] == [FLOOR, FLOOR + 1]
+
+
+async def test_a_second_renewal_is_above_the_first_even_if_the_clock_went_back(stock: StockStore) -> None:
+    await reserve(stock, "o1", "r1", ("scarce-milk", 1))
+    for at in (LATER, AT):
+        told = [change async for page in stock.renew(at_ms=at) for change in page]
+
+    assert [change.revision for change in told] == [floor_of(LATER) + 1]
+    assert [change.revision for change in (await reserve(stock, "o2", "r2", ("scarce-tea", 1))).changes][0] == floor_of(LATER)
+
+
+async def test_all_pages_of_a_large_stock_are_renewed(stock: StockStore) -> None:
+    skus = [f"scarce-{number}" for number in range(450)]
+    await reserve(stock, "o1", "r1", *((sku, 1) for sku in skus))
+
+    told = [change async for page in stock.renew(at_ms=AT) for change in page]
+
+    assert sorted(change.sku for change in told) == sorted(skus)
+    assert {change.revision for change in told} == {FLOOR}

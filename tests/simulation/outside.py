@@ -14,7 +14,7 @@ from random import Random
 
 from contracts.message import Event
 from orchestrator.testkit.lab import Done, Refused
-from services.inventory.stock import Demand, Level, Movement
+from services.inventory.stock import Change, Demand, Level, Movement
 from services.inventory.store_memory import MemoryStock
 from services.payment.gateway import Captured, Charge, Declined, Refund, Refunded
 from services.payment.gateway_memory import MemoryGateway
@@ -269,6 +269,9 @@ class Stock:
         movement = await self.inner.dispatch(order_id, request_id, at_ms=at_ms)
         await self._way(request_id)
         return movement
+
+    def renew(self, *, at_ms: int) -> AsyncIterator[tuple[Change, ...]]:
+        return self.inner.renew(at_ms=at_ms)
 
     def levels(self) -> AsyncIterator[Level]:
         return self.inner.levels()

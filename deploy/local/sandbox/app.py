@@ -18,9 +18,10 @@ from starlette.responses import Response
 
 from deploy.local.sandbox.books import LEDGER_MAX, ProviderBooks, read_ledger
 from deploy.local.sandbox.delivery import cut, stay_silent
-from deploy.local.sandbox.faults import Fault, Faults
+from deploy.local.sandbox.faults import Fault, Faults, Verdict
 from deploy.local.sandbox.perform import Outcome, fingerprint, perform
-from deploy.local.sandbox.provider import Call, Delivery, Lookup, Operation, Provider, Reply, refusal
+from deploy.local.sandbox.provider import Call, Delivery, Lookup, Operation, Provider, Reply, RequestBody, refusal
+from deploy.local.sandbox.under_way import UnderWay
 from deploy.local.sandbox.writer import Writer
 
 KEY_LIMIT = 255
@@ -40,6 +41,7 @@ class Sandbox:
         self.path = data / BOOKS_FILE
         self.writer = Writer(self.path)
         self.faults = Faults()
+        self.under_way = UnderWay()
         self.names = [provider.name for provider in providers]
 
     async def operate(self, provider: str, operation: Operation, request: Request) -> Response:
@@ -48,11 +50,9 @@ class Sandbox:
         if raw is None:
             return _answer(refusal(413, "too_large", f"A body has at most {BODY_BYTES_MAX} bytes."))
         verdict = self.faults.judge(provider)
-        await asyncio.sleep(verdict.wait_ms / 1000)
-        if verdict.silent:
-            return await stay_silent(request)
-        if verdict.refused:
-            return _answer(refusal(503, "unavailable", "A fault was asked for; try again."))
+        if verdict.silent or verdict.refused:
+            await asyncio.sleep(verdict.wait_ms / 1000)
+            return await _misbehaved(request, verdict)
         key = request.headers.get("idempotency-key", "")
         if not 1 <= len(key) <= KEY_LIMIT:
             return _answer(
@@ -65,18 +65,35 @@ class Sandbox:
             return _answer(refusal(400, "invalid_request", "The body is not JSON."))
         except ValidationError as error:
             return _invalid(error)
-        mark, call = fingerprint(operation.path, given), Call(key, _now())
-        outcome = await self.writer.do(lambda books: perform(books, provider, operation, body, mark, call))
+        mark = fingerprint(operation.path, given)
+        outcome = await self._do(provider, operation, body, key, mark, verdict.wait_ms)
         return await _deliver(request, outcome, lose_answer=verdict.lose_answer)
+
+    async def _do(
+        self, provider: str, operation: Operation, body: RequestBody, key: str, mark: bytes, wait_ms: int
+    ) -> Outcome:
+        """Do it, as late as a fault wants. An undo is not done while something that it covers is under way: it would
+        find nothing, and what it covers would be there after it."""
+        if operation.covers is None:
+            reference = None if operation.reference is None else operation.reference(body)
+            with self.under_way.request(provider, key, reference):
+                await asyncio.sleep(wait_ms / 1000)
+                return await self._perform(provider, operation, body, key, mark)
+        await asyncio.sleep(wait_ms / 1000)
+        if self.under_way.any_of(provider, operation.covers(body)):
+            return _in_progress()
+        return await self._perform(provider, operation, body, key, mark)
+
+    async def _perform(self, provider: str, operation: Operation, body: RequestBody, key: str, mark: bytes) -> Outcome:
+        call = Call(key, _now())
+        return await self.writer.do(lambda books: perform(books, provider, operation, body, mark, call))
 
     async def look_up(self, provider: str, lookup: Lookup, request: Request) -> Response:
         """Take one request that changes nothing; the provider's faults hit it too, but it has no answer to lose."""
         verdict = self.faults.judge(provider)
         await asyncio.sleep(verdict.wait_ms / 1000)
-        if verdict.silent:
-            return await stay_silent(request)
-        if verdict.refused:
-            return _answer(refusal(503, "unavailable", "A fault was asked for; try again."))
+        if verdict.silent or verdict.refused:
+            return await _misbehaved(request, verdict)
         parameters = {**request.query_params, **request.path_params}
         reply = await self.writer.do(lambda books: lookup.reader(ProviderBooks(books, provider), parameters))
         return _answer(reply)
@@ -154,6 +171,17 @@ def make_app(data: Path, providers: Sequence[Provider]) -> FastAPI:
 
 def _route(app: FastAPI, method: str, path: str, endpoint: Endpoint) -> None:
     app.router.add_route(path, endpoint, methods=[method])
+
+
+async def _misbehaved(request: Request, verdict: Verdict) -> Response:
+    if verdict.silent:
+        return await stay_silent(request)
+    return _answer(refusal(503, "unavailable", "A fault was asked for; try again."))
+
+
+def _in_progress() -> Outcome:
+    reply = refusal(409, "request_in_progress", "A request that this covers is under way; ask again.", stored=False)
+    return Outcome(reply.status, orjson.dumps(reply.body))
 
 
 async def _deliver(request: Request, outcome: Outcome, *, lose_answer: bool) -> Response:

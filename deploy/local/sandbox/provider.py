@@ -76,17 +76,29 @@ class Books(Protocol):
         """Add one to a counter and return it; counters survive like everything else."""
 
 
+@dataclass(frozen=True, slots=True)
+class Covers:
+    """The requests whose effects an undo takes back: those under `keys`, or (None) all with this `reference`."""
+
+    reference: str
+    keys: tuple[str, ...] | None
+
+
 Handler = Callable[[Books, Any, Call], Reply]
 Reader = Callable[[Books, Mapping[str, str]], Reply]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A `POST` that may change the world: its path, the model of its body, and what it does."""
+    """A `POST` that may change the world: its path, the model of its body, and what it does. `covers`: an undo, which
+    is not done while a request that it covers is under way; None: it makes something. `reference`: what it is made for,
+    by which an undo can cover it beside its key."""
 
     path: str
     body: type[RequestBody]
     handler: Handler
+    covers: Callable[[Any], Covers] | None = None
+    reference: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,15 @@ class Verdict(Enum):
     """This attempt may have had its effect: only a repeat with the same key can tell."""
 
 
-def judge(status: int) -> Verdict:
-    """The meaning of an HTTP status to a request that carries an idempotency key. 503 and 429 are refusals before
-    any work; every other server error, and 408, may come from a proxy after the work was done."""
-    if status in (429, 503):
+IN_PROGRESS: Final = "request_in_progress"
+"""The provider's word (409) to an undo that covers a request which it has and has not done yet (decision 0014)."""
+
+
+def judge(status: int, code: str | None = None) -> Verdict:
+    """The meaning of an HTTP status, and of the provider's own code, to a request that carries an idempotency key. 503
+    and 429 are refusals before any work, and so is an undo's that must wait for what it covers; every other server
+    error, and 408, may come from a proxy after the work was done."""
+    if status in (429, 503) or (status == 409 and code == IN_PROGRESS):
         return Verdict.NOT_DONE
     return Verdict.OPEN if status == 408 or status >= 500 else Verdict.FINAL
 
@@ -59,8 +64,7 @@ class Answer:
     @property
     def code(self) -> str:
         """The provider's own word for a refusal."""
-        code = self.body.get("code") if isinstance(self.body, dict) else None
-        return code if isinstance(code, str) and code else f"http-{self.status}"
+        return code_of(self.body) or f"http-{self.status}"
 
     def unexpected(self, provider: str) -> NotDone | Unknown:
         """The failure to raise for an answer that the caller has no business meaning for.
@@ -72,6 +76,12 @@ class Answer:
         if self.certain and did_nothing:
             return NotDone(self.code, message, retryable=False)
         return Unknown(self.code, message)
+
+
+def code_of(body: Any) -> str | None:
+    """The provider's own word for why, if its body has one."""
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, str) and code else None
 
 
 def exhausted(provider: str, last: str, *, certain: bool) -> NotDone | Unknown:

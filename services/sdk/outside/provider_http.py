@@ -13,10 +13,11 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from services.sdk import Unknown
-from services.sdk.outside.judgement import Answer, CallLimits, Verdict, exhausted, judge, provider_key
+from services.sdk.outside.judgement import Answer, CallLimits, Verdict, code_of, exhausted, judge, provider_key
 from services.sdk.surroundings import Surroundings, system_surroundings
 
 CREATED: Final = 201
+CONFLICT: Final = 409
 CONNECTIONS_MAX: Final = 300
 """To one provider from one service: more than `CallLimits.concurrent`, so that no call waits for a connection."""
 KEEPALIVE_SECONDS: Final = 15.0
@@ -86,7 +87,9 @@ class ProviderHttp:
             return Verdict.NOT_DONE, _named(error), None
         except (httpx.TransportError, TimeoutError) as error:
             return Verdict.OPEN, _named(error), None
-        return judge(response.status_code), f"status {response.status_code}", response
+        code = code_of(_json(response)) if response.status_code == CONFLICT else None
+        met = f"status {response.status_code} {code or ''}".rstrip()
+        return judge(response.status_code, code), met, response
 
 
 def open_client(base_url: str, limits: CallLimits) -> httpx.AsyncClient:

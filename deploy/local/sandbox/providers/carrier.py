@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from deploy.local.sandbox.provider import (
     Books,
     Call,
+    Covers,
     Effect,
     Id,
     Json,
@@ -68,6 +69,12 @@ class DispatchBody(RequestBody):
 
     order_id: Id
     label_id: Id
+
+
+def covered_by_void(body: VoidBody) -> Covers:
+    """A label that is named by its id is made: its request has been answered."""
+    named = () if body.label_id is not None else None
+    return Covers(body.order_id, named if body.label_keys is None else body.label_keys)
 
 
 def create_label(books: Books, body: LabelBody, call: Call) -> Reply:
@@ -152,8 +159,8 @@ def labels(books: Books, parameters: Mapping[str, str]) -> Reply:
 CARRIER = Provider(
     name="carrier",
     operations=(
-        Operation("/carrier/labels", LabelBody, create_label),
-        Operation("/carrier/voids", VoidBody, void),
+        Operation("/carrier/labels", LabelBody, create_label, reference=lambda body: body.order_id),
+        Operation("/carrier/voids", VoidBody, void, covers=covered_by_void),
         Operation("/carrier/dispatches", DispatchBody, dispatch),
     ),
     lookups=(

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from deploy.local.sandbox.provider import (
     Books,
     Call,
+    Covers,
     Delivery,
     Effect,
     Id,
@@ -47,6 +48,12 @@ class RefundBody(RequestBody):
     order_id: Id
     payment_id: Id | None = None
     charge_keys: tuple[Key, ...] | None = Field(default=None, max_length=1000)
+
+
+def covered_by_refund(body: RefundBody) -> Covers:
+    """A charge that is named by its payment id is done: it has been answered."""
+    named = () if body.payment_id is not None else None
+    return Covers(body.order_id, named if body.charge_keys is None else body.charge_keys)
 
 
 def charge(books: Books, body: ChargeBody, call: Call) -> Reply:
@@ -138,8 +145,8 @@ def charges(books: Books, parameters: Mapping[str, str]) -> Reply:
 PAYMENT = Provider(
     name="payment",
     operations=(
-        Operation("/payment/charges", ChargeBody, charge),
-        Operation("/payment/refunds", RefundBody, refund),
+        Operation("/payment/charges", ChargeBody, charge, reference=lambda body: body.order_id),
+        Operation("/payment/refunds", RefundBody, refund, covers=covered_by_refund),
     ),
     lookups=(
         Lookup("/payment/charges/{payment_id}", one_charge),
