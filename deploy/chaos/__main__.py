@@ -21,16 +21,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.chaos.episode import Plan
+from deploy.chaos.episode import Plan, told_of
 from deploy.chaos.fault import Fault
 from deploy.chaos.machine import describe_machine
 from deploy.chaos.page import write_page
 from deploy.chaos.report import Report, Row, read_report, table_of, verdict_text
 from deploy.chaos.run import Chaos
-from deploy.chaos.schedule import for_ever, once_each
+from deploy.chaos.schedule import Turn, for_ever, one_round
 from deploy.chaos.table import FAULTS, UnknownFault, named
 from deploy.demo.screen import make_console
-from deploy.local.errors import StackError
 from deploy.local.progress import silent
 
 DEFAULT_DATA = Path(".local/chaos")
@@ -45,7 +44,10 @@ def chaos(
     show: Annotated[bool, typer.Option("--list", help="List all faults, and run none.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same orders and the same schedule.")] = 7,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Go on for so long, round after round. Default: every fault once.")
+        float | None,
+        typer.Option(
+            min=0.1, help="Go on for so long, round after round, each with the next seed. Default: every fault once."
+        ),
     ] = None,
     scale: Annotated[float, typer.Option(min=0.01, max=10, help="Of all durations: 0.2 makes a minute 12 s.")] = 1.0,
     rate: Annotated[float, typer.Option(min=1, max=1_000, help="Messages published per second.")] = RATE_DEFAULT,
@@ -69,7 +71,7 @@ def chaos(
     elif page is not None:
         write_page(page, read_report(data / REPORT))
     else:
-        schedule: Iterable[Fault] = once_each(chosen, seed) if minutes is None else _until(chosen, seed, minutes)
+        schedule = one_round(chosen, seed) if minutes is None else _until(chosen, seed, minutes)
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         report = Report(describe_machine(platform.python_version()), now, seed, scale, rate)
         quiet = Console(quiet=True) if as_json else console
@@ -79,36 +81,34 @@ def chaos(
         raise typer.Exit(0 if report.holds else 1)
 
 
-async def _run(console: Console, report: Report, schedule: Iterable[Fault], data: Path) -> Report:
+async def _run(console: Console, report: Report, schedule: Iterable[Turn], data: Path) -> Report:
     plan = Plan(report.rate, report.scale, data, lambda: time.time_ns() // 1_000_000)
 
     def say(text: str) -> None:
         console.print(text, style="dim", markup=False)
 
-    async with Chaos(data / "stack", report.seed, plan, say, silent) as runs:
+    async with Chaos(data / "stack", plan, say, silent) as runs:
         try:
             async for row in runs.rows(schedule):
                 report = replace(report, rows=(*report.rows, row))
                 report.write(data / REPORT)
                 _tell(console, row)
-        except StackError as error:
-            console.print(error.sentence, style="red", markup=False, soft_wrap=True)
-            console.print(error.tail, style="dim", markup=False, soft_wrap=True)
-            report = replace(
-                report, rows=(*report.rows, Row("stack", "", "none", "failed", problems=(error.sentence,)))
-            )
+        except Exception as error:  # noqa: BLE001 - the rows so far are told, and this is one more
+            console.print("\n".join(told_of(error)), style="red", markup=False, soft_wrap=True)
+            broken = Row("stack", "", "none", "failed", problems=told_of(error))
+            report = replace(report, rows=(*report.rows, broken))
             report.write(data / REPORT)
     console.print()
     console.print(table_of(report.rows))
     return report
 
 
-def _until(faults: tuple[Fault, ...], seed: int, minutes: float) -> Iterator[Fault]:
+def _until(faults: tuple[Fault, ...], seed: int, minutes: float) -> Iterator[Turn]:
     end = time.monotonic() + minutes * 60
-    for fault in for_ever(faults, seed):
+    for turn in for_ever(faults, seed):
         if time.monotonic() >= end:
             return
-        yield fault
+        yield turn
 
 
 def _tell(console: Console, row: Row) -> None:

@@ -80,10 +80,8 @@ class Episode:
             incident.lift()
             await asyncio.sleep(TAIL_SECONDS)
             reconciled = await self._end(publishing, incident)
-        except (StackError, TimeoutError, OSError, RuntimeError) as error:
-            said = error.tail if isinstance(error, StackError) else traceback.format_exc()
-            incident.problems.append(f"{type(error).__name__}: {error}")
-            incident.problems.extend(said.splitlines()[-PROBLEMS_MAX:])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this fault's row, and the run goes on
+            incident.problems += told_of(error)
         finally:
             self._load.stop()
             publishing.cancel()
@@ -210,6 +208,12 @@ class Episode:
         unended = sorted(self._open())
         text = "\n".join((*row.what_happened, "", *row.problems, "", f"unended: {', '.join(unended) or 'none'}"))
         (target / "problems.txt").write_text(text + "\n")
+
+
+def told_of(error: Exception) -> tuple[str, ...]:
+    """The error and the end of what is known about it, a line each."""
+    said = error.tail if isinstance(error, StackError) else "".join(traceback.format_exception(error))
+    return (f"{type(error).__name__}: {error}", *said.splitlines()[-PROBLEMS_MAX:])
 
 
 def drained_seconds(load: Load, ended_ms: Mapping[str, int], stuck: set[str], lifted_ms: int | None) -> float | None:

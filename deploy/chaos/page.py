@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.chaos.report import Report, ended_text, seconds_text, verdict_text
+from deploy.chaos.fold import Folded, fold
+from deploy.chaos.report import Report, ended_text, seconds_text
 
 BEGIN = "<!-- chaos: begin -->"
 END = "<!-- chaos: end -->"
@@ -25,35 +26,46 @@ def write_page(page: Path, report: Report) -> None:
 
 
 def markdown(report: Report) -> str:
-    """Where and when, the table, and what was told on the way."""
+    """Where and when, the table (all rounds of a fault in one line), and what was told on the way."""
     return "\n".join(_lines(report))
 
 
 def _lines(report: Report) -> Iterator[str]:
-    held = sum(row.status == "held" for row in report.rows)
-    orders = sum(row.orders for row in report.rows)
-    yield f"Run on {report.date}: {report.machine}; seed {report.seed}, {report.rate:g} messages a second, durations"
-    yield f"times {report.scale:g}. {len(report.rows)} faults, {held} held, {orders:,} orders."
+    faults = fold(report.rows)
+    ran = [one for one in faults if one.run]
+    all_held = sum(one.held == one.run for one in ran)
+    orders = sum(one.row.orders for one in faults)
+    rounds, seeds = max((row.round for row in report.rows), default=1), report.seeds
+    yield f"Run on {report.date}: {report.machine};"
+    yield f"{report.rate:g} messages a second, durations times {report.scale:g};"
+    told_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"{rounds} rounds with seeds {', '.join(map(str, seeds))}"
+    yield f"{told_seeds}. {len(ran)} faults injected {sum(one.run for one in ran)} times, {orders:,} orders;"
+    yield f"{all_held} faults held every time. Times are the worst of all rounds, counts their sums."
     yield ""
-    yield "| fault | injected | recovered s | pause s | drained s | orders | ended | were stuck | reconciled |"
-    yield "|---|---|---:|---:|---:|---:|---|---:|---|"
-    for row in report.rows:
-        cells = (
-            row.fault,
-            row.injected,
-            seconds_text(row.recovery_seconds),
-            seconds_text(row.pause_seconds),
-            seconds_text(row.drained_seconds),
-            str(row.orders or ""),
-            ended_text(row),
-            str(row.stuck or ""),
-            verdict_text(row),
-        )
-        yield f"| {' | '.join(cells)} |"
-    told = [row for row in report.rows if row.what_happened]
+    yield "| fault | injected | run | held | recovered s | pause s | drained s | orders | ended | were stuck |"
+    yield "|---|---|---:|---:|---:|---:|---:|---:|---|---:|"
+    yield from map(_line, faults)
+    told = [one.row for one in faults if one.row.what_happened]
     if told:
         yield ""
         yield "What was told on the way:"
         yield ""
         for row in told:
             yield f"- {row.fault}: {'; '.join(row.what_happened)}"
+
+
+def _line(one: Folded) -> str:
+    row = one.row
+    cells = (
+        row.fault,
+        row.injected,
+        str(one.run) if one.run else "not run",
+        str(one.held) if one.held == one.run else f"**{one.held}**",
+        seconds_text(row.recovery_seconds),
+        seconds_text(row.pause_seconds),
+        seconds_text(row.drained_seconds),
+        str(row.orders or ""),
+        ended_text(row),
+        str(row.stuck or ""),
+    )
+    return f"| {' | '.join(cells)} |"

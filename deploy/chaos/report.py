@@ -40,11 +40,15 @@ class Row:
     unended: int = 0
     reconciled: bool | None = None
     problems: tuple[str, ...] = ()
+    round: int = 1
+    seed: int = 0
+    """The round's, which drew the order of its faults and the orders of its stacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`machine` and `date` say where and when; `rows` in the order in which the faults were injected."""
+    """`machine` and `date` say where and when; `rows` in the order in which the faults were injected. `seed` is the
+    first round's; every round has its own, and its rows name it."""
 
     machine: str
     date: str
@@ -58,12 +62,20 @@ class Report:
         """Whether nothing failed. What could not be run is told, and is no failure."""
         return all(row.status != "failed" for row in self.rows)
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the rounds that were begun."""
+        return tuple(dict.fromkeys(row.seed for row in self.rows)) or (self.seed,)
+
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
     def write(self, path: Path) -> None:
+        """Whole or not at all: a run that is killed leaves the rows that it had."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.json(), indent=2) + "\n")
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(self.json(), indent=2) + "\n")
+        fresh.replace(path)
 
 
 def read_report(path: Path) -> Report:

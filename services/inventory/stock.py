@@ -21,8 +21,8 @@ FLOOR_TICK_MS: Final = 10
 
 
 def floor_of(at_ms: int) -> int:
-    """A revision above all that were announced before `at_ms`: they rise by one with each change, and no level changes a
-    hundred times a second from one such renewal to the next (decision 0015). Hundredths of a second since the epoch
+    """A revision above all that were announced before `at_ms`: they rise by one with each change, and no level changes
+    a hundred times a second from one such renewal to the next (decision 0015). Hundredths of a second since the epoch
     are within what `inventory.stock-changed` can carry (10^12) until the year 2286."""
     return at_ms // FLOOR_TICK_MS
 

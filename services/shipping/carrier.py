@@ -1,8 +1,8 @@
 """The carrier as this service needs it.
 
 Promises of every adapter: one key has one effect, however often it is asked; a label that is void is not dispatched,
-and one that is dispatched is not voided; a void that covers a label whose request the carrier has and has not done yet is
-`NotDone`, retryable (decision 0014). A call that is cancelled may have had its effect.
+and one that is dispatched is not voided; a void that covers a label whose request the carrier has and has not done yet
+is `NotDone`, retryable (decision 0014). A call that is cancelled may have had its effect.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from deploy.chaos.episode import Plan
 from deploy.chaos.fault import Fault
 from deploy.chaos.run import Chaos
 from deploy.chaos.scene import Incident, Scene
+from deploy.chaos.schedule import Turn
 from deploy.chaos.table import named
 from deploy.local.progress import silent
 
@@ -44,8 +45,9 @@ PLANTED = Fault("planted-charge", "planted", "a card is charged twice", charge_b
 async def test_faults_are_survived_and_a_planted_loss_is_found(tmp_path: Path) -> None:
     plan = Plan(RATE, SCALE, tmp_path, lambda: time.time_ns() // 1_000_000)
     faults = (*named(("redis-rewound",)), PLANTED)
-    async with Chaos(tmp_path / "stack", 11, plan, lambda text: None, silent) as chaos:
-        rows = [row async for row in chaos.rows(faults)]
+    turns = [Turn(1, 11, fault) for fault in faults]
+    async with Chaos(tmp_path / "stack", plan, lambda text: None, silent) as chaos:
+        rows = [row async for row in chaos.rows(turns)]
     *survived, planted = rows
     for row in survived:
         assert row.status == "held", (row.fault, row.problems)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from deploy.chaos.crew import KINDS
-from deploy.chaos.schedule import for_ever, once_each
+from deploy.chaos.schedule import for_ever, once_each, one_round
 from deploy.chaos.table import FAULTS, UnknownFault, named
 
 
@@ -41,12 +41,12 @@ def test_a_schedule_holds_every_fault_once_in_the_seeds_order_and_spoilers_last(
     assert any(spoilers)
 
 
-def test_a_schedule_without_end_goes_round_in_other_orders_and_spoils_nothing() -> None:
-    lasting = [fault for fault in FAULTS if not fault.spoils]
-    drawn = list(itertools.islice(for_ever(FAULTS, 7), 2 * len(lasting)))
-    first, second = drawn[: len(lasting)], drawn[len(lasting) :]
-    assert {fault.name for fault in first} == {fault.name for fault in second} == {fault.name for fault in lasting}
-    assert first != second
+def test_a_schedule_without_end_goes_round_with_a_seed_for_each_round() -> None:
+    drawn = list(itertools.islice(for_ever(FAULTS, 7), 2 * len(FAULTS)))
+    first, second = drawn[: len(FAULTS)], drawn[len(FAULTS) :]
+    assert [(turn.round, turn.seed) for turn in drawn] == [(1, 7)] * len(FAULTS) + [(2, 8)] * len(FAULTS)
+    assert first == list(one_round(FAULTS, 7))
+    assert tuple(turn.fault for turn in second) == once_each(FAULTS, 8) != once_each(FAULTS, 7)
 
 
 def test_a_fault_that_cannot_be_run_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

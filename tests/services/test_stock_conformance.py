@@ -335,7 +335,7 @@ async def test_a_second_renewal_is_above_the_first_even_if_the_clock_went_back(s
         told = [change async for page in stock.renew(at_ms=at) for change in page]
 
     assert [change.revision for change in told] == [floor_of(LATER) + 1]
-    assert [change.revision for change in (await reserve(stock, "o2", "r2", ("scarce-tea", 1))).changes][0] == floor_of(LATER)
+    assert (await reserve(stock, "o2", "r2", ("scarce-tea", 1))).changes[0].revision == floor_of(LATER)
 
 
 async def test_all_pages_of_a_large_stock_are_renewed(stock: StockStore) -> None:
