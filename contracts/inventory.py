@@ -67,7 +67,8 @@ class ReleaseStock(Command, type="inventory.release.v1", succeeds=StockReleased)
 
 class StockChanged(Event, type="inventory.stock-changed.v1"):
     """`on_hand` counts free units, reserved ones not included. `revision` rises by one per sku and warehouse in the
-    change itself; readers keep the highest. Also published when a sku opens."""
+    change itself; readers keep the highest. Also published when a sku opens, and for every level, with a revision that
+    jumps, after the store lost its newest changes."""
 
     sku: Identifier
     warehouse: Text
