@@ -87,6 +87,7 @@ class Settings:
     instance: str
     metrics_port: int
     snapshot_seconds: float = SnapshotSettings().sample_age_s
+    leave_on_stop: bool = False
 
 
 def main(
@@ -100,6 +101,12 @@ def main(
         float,
         typer.Option("--snapshot-after", min=1, hidden=True, help="Seconds that a change waits for its snapshot."),
     ] = SnapshotSettings().sample_age_s,
+    leave_on_stop: Annotated[
+        bool,
+        typer.Option(
+            "--leave-on-stop", help="This process does not come back under its name: others take over at once."
+        ),
+    ] = False,
 ) -> None:
     """Run the orchestrator: any of its roles in this OS process, until SIGTERM."""
     environment = Environment()
@@ -110,7 +117,7 @@ def main(
         raise typer.Exit(2)
     try:
         kafka, redis_url = _stack(endpoints, environment)
-        settings = Settings(kafka, redis_url, wanted, instance, metrics_port, snapshot_seconds)
+        settings = Settings(kafka, redis_url, wanted, instance, metrics_port, snapshot_seconds, leave_on_stop)
         uvloop.run(_run(settings))
     except (Refused, EndpointsError, StoreRefused) as error:
         log.error("refused to start", reason=str(error))
@@ -224,7 +231,7 @@ class _Program:
         self._metrics = metrics
         self._readiness = readiness
         self._store = store
-        self._kafka = KafkaLog(settings.kafka, settings.instance)
+        self._kafka = KafkaLog(settings.kafka, settings.instance, leave_on_stop=settings.leave_on_stop)
         self._loops: list[Router | EngineLoop | ClockOwnership | Clock | Snapshotter | AuditLoop] = []
 
     async def open(self, stack: AsyncExitStack) -> None:

@@ -42,6 +42,7 @@ class Environment(BaseSettings):
     concurrency: str | None = None
     retention_hours: str | None = None
     accept_empty_store: str | None = None
+    leave_on_stop: str | None = None
 
     def options(self) -> dict[str, str]:
         """The options of services that are set here."""

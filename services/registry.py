@@ -40,7 +40,7 @@ _ALL: Final = (
     Registered(shipping.service, (shipping_resources.URL_OPTION, *CALL_OPTIONS)),
 )
 REGISTRY: Final[Mapping[str, Registered]] = MappingProxyType({one.service.name: one for one in _ALL})
-HOST_OPTIONS: Final = ("accept_empty_store", "concurrency", "retention_hours")
+HOST_OPTIONS: Final = ("accept_empty_store", "concurrency", "leave_on_stop", "retention_hours")
 """What the host itself understands (services.sdk.host.HostSettings)."""
 OPTIONS: Final = tuple(sorted({*HOST_OPTIONS, *(option for one in _ALL for option in one.options)}))
 

@@ -45,6 +45,11 @@ PERSON = "A person must decide"
 """In what an engine says on `/readyz` about a shard that it refuses to work on."""
 
 
+def leaving(name: str) -> tuple[str, ...]:
+    """The options of a program that will not come back under its name."""
+    return ("--option", "leave_on_stop=yes") if kind_of(name) in SERVICES else ("--leave-on-stop",)
+
+
 def kind_of(name: str) -> str:
     """`engine-2` is an engine."""
     return name.partition("-")[0]

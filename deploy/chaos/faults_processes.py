@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from deploy.chaos.crew import KINDS, ROLES
+from deploy.chaos.crew import KINDS, ROLES, leaving
 from deploy.chaos.fault import Fault
 from deploy.chaos.scene import Incident, Scene
 from deploy.local.site import SERVICES
@@ -61,8 +61,12 @@ async def _rolling_restart(scene: Scene, incident: Incident) -> None:
 
 
 async def _scale(scene: Scene, incident: Incident) -> None:
-    """Up by two of each, and down by the first of each: the shards move twice."""
-    await scene.crew.start(*(f"{kind}-{number}" for kind in SCALED for number in (2, 3)))
+    """Up by two of each, and down by the first of each: the shards move twice. What will not come back leaves its
+    groups when it ends; the first of each do, and their shards wait for them, or for the end of their sessions."""
+    more = tuple(f"{kind}-{number}" for kind in SCALED for number in (2, 3))
+    for name in more:
+        scene.crew.spawn(name, extra=leaving(name))
+    await scene.crew.ready(*more)
     incident.note(f"{len(scene.crew.names())} programs")
     await incident.last(10, 2)
     await scene.crew.terminate(*SCALED)
@@ -70,7 +74,7 @@ async def _scale(scene: Scene, incident: Incident) -> None:
     await incident.last(10, 2)
     incident.lift()
     await scene.crew.start(*SCALED)
-    await scene.crew.terminate(*(f"{kind}-{number}" for kind in SCALED for number in (2, 3)))
+    await scene.crew.terminate(*more)
 
 
 def _sleep(kind: str) -> Fault:

@@ -51,9 +51,10 @@ class KafkaLog:
     """`servers`: `host:port[,host:port]`. `instance` names this program among its likes, stable over restarts: static
     members keep their shards over a restart, and two programs with one name push each other out."""
 
-    def __init__(self, servers: str, instance: str) -> None:
+    def __init__(self, servers: str, instance: str, *, leave_on_stop: bool = False) -> None:
         self._servers = servers
         self._instance = instance
+        self._leave_on_stop = leave_on_stop
 
     async def appender(self) -> KafkaAppender:
         return KafkaAppender(self._servers)
@@ -64,7 +65,9 @@ class KafkaLog:
     async def subscribe(
         self, group: str, topics: frozenset[str], membership: Membership | None, start: Start
     ) -> KafkaSubscription:
-        subscription = KafkaSubscription(self._servers, group, topics, membership, start, self._instance)
+        subscription = KafkaSubscription(
+            self._servers, group, topics, membership, start, self._instance, leave_on_stop=self._leave_on_stop
+        )
         subscription.open()
         return subscription
 

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX_BYTES_MAX
+from operations.leaving_kafka import leave_at_stop
 from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.log import LogUnavailable, Membership, Place, PositionLost, Start
 
@@ -47,7 +48,8 @@ STOP_LIMIT_S = 5.0
 
 
 class KafkaSubscription:
-    """A `Subscription`; `open` starts to connect in the background."""
+    """A `Subscription`; `open` starts to connect in the background. `leave_on_stop`: `close` leaves the group, instead
+    of keeping its partitions for a restart."""
 
     def __init__(
         self,
@@ -57,6 +59,8 @@ class KafkaSubscription:
         membership: Membership | None,
         start: Start,
         instance: str,
+        *,
+        leave_on_stop: bool,
     ) -> None:
         self._servers = servers
         self._group = group
@@ -64,6 +68,7 @@ class KafkaSubscription:
         self._membership = membership
         self._start: Start = start
         self._instance = instance
+        self._leave_on_stop = leave_on_stop
         self._consumer: AIOKafkaConsumer | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._problem: str | None = "not connected to Kafka yet"
@@ -261,6 +266,8 @@ class KafkaSubscription:
         await self.on_revoked()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
+            if self._leave_on_stop:
+                leave_at_stop(consumer)
             await _stop(consumer)
 
 

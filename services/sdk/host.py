@@ -37,8 +37,9 @@ log = structlog.get_logger("services.sdk")
 class HostSettings:
     """What `connect(settings)` of every service gets, too.
 
-    `options`: the host reads `concurrency` (messages at once, per service), `retention_hours` (dedupe) and
-    `accept_empty_store` (yes); all others are the services' own.
+    `options`: the host reads `concurrency` (messages at once, per service), `retention_hours` (dedupe),
+    `accept_empty_store` (yes) and `leave_on_stop` (yes: this replica does not come back under its name); all others
+    are the services' own.
     """
 
     kafka: str
@@ -83,7 +84,8 @@ async def _runners(stack: AsyncExitStack, services: Sequence[Service], settings:
     metrics = Metrics(registry)
     redis = open_redis(settings.redis_url)
     stack.push_async_callback(redis.aclose)
-    bus = KafkaBus(settings.kafka, f"counterpoint-{settings.instance}", around)
+    leaves = settings.options.get("leave_on_stop") == "yes"
+    bus = KafkaBus(settings.kafka, f"counterpoint-{settings.instance}", around, leave_on_stop=leaves)
     stack.push_async_callback(bus.close)
     limits = limits_of(settings.options)
     runners: list[Runner] = []

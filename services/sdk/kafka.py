@@ -37,11 +37,15 @@ Waiting = tuple[Sequence[OutgoingRecord], "asyncio.Future[None]"]
 
 
 class KafkaBus:
-    """`servers`: bootstrap list `host:port[,host:port]`. `problem` is one line while Kafka does not take records."""
+    """`servers`: bootstrap list `host:port[,host:port]`. `leave_on_stop`: its members leave their groups
+    when they close. `problem` is one line while Kafka does not take records."""
 
-    def __init__(self, servers: str, client_id: str, around: Surroundings | None = None) -> None:
+    def __init__(
+        self, servers: str, client_id: str, around: Surroundings | None = None, *, leave_on_stop: bool = False
+    ) -> None:
         self._servers = servers
         self._client_id = client_id
+        self._leave_on_stop = leave_on_stop
         self._around = around or system_surroundings()
         self._producer: AIOKafkaProducer | None = None
         self._counts: dict[str, int] = {}
@@ -70,7 +74,9 @@ class KafkaBus:
         return {topic: len(numbers) for topic, numbers in found.items() if numbers}
 
     def subscription(self, group: str, member: str, topics: Sequence[str]) -> KafkaSubscription:
-        return KafkaSubscription(self._servers, self._client_id, group, member, topics)
+        return KafkaSubscription(
+            self._servers, self._client_id, group, member, topics, leave_on_stop=self._leave_on_stop
+        )
 
     async def close(self) -> None:
         """What is not acknowledged by now is given up; its messages are not committed and come again."""

@@ -17,6 +17,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from contracts.record import IncomingRecord
+from operations.leaving_kafka import leave_at_stop
 from services.sdk.failures import BusAwayError
 from services.sdk.ports import Bounds, Listener, Place
 
@@ -37,12 +38,17 @@ T = TypeVar("T")
 
 
 class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    def __init__(self, servers: str, client_id: str, group: str, member: str, topics: Sequence[str]) -> None:
+    """`leave_on_stop`: `close` leaves the group, instead of keeping its partitions for a restart."""
+
+    def __init__(
+        self, servers: str, client_id: str, group: str, member: str, topics: Sequence[str], *, leave_on_stop: bool
+    ) -> None:
         self._servers = servers
         self._client_id = client_id
         self._group = group
         self._member = member
         self._topics = tuple(topics)
+        self._leave_on_stop = leave_on_stop
         self._consumer: AIOKafkaConsumer | None = None
         self._listener: Listener | None = None
 
@@ -161,6 +167,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         return {place: mark for place, mark in marks.items() if mark is not None}
 
     async def close(self) -> None:
+        if self._leave_on_stop and self._consumer is not None:
+            leave_at_stop(self._consumer)
         await self._part()
 
     async def _rejoin(self) -> None:

@@ -175,7 +175,8 @@ class Subscription(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop reading. A static member does not leave its group: a restart gets its partitions back."""
+        """Stop reading. A static member does not leave its group, unless its bus was told so: a restart gets its
+        partitions back."""
         ...
 
 
