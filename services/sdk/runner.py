@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -50,6 +51,9 @@ class Runner:
         self._sessions: deque[str] = deque(maxlen=SESSIONS_MAX)
         self._rivals: set[str] = set()
         self._woken = asyncio.Event()
+        self._left = asyncio.Event()
+        """No tenure is being finished just now."""
+        self._left.set()
         self._moved = False
         """The store moved under a tenure, and what was lost has not been told again."""
         self._stopping = False
@@ -99,6 +103,9 @@ class Runner:
 
     def assigned(self, places: frozenset[Place]) -> None:
         self._assigned = places
+        if self._stopping:
+            # What is left to do is to finish: a new session would shut out the tenure that does.
+            return
         if self._taking is not None:
             # Two claims at once would each take the other's session for an intruder.
             self._taking.cancel()
@@ -230,12 +237,19 @@ class Runner:
         """Finish what runs, within the limit, commit, and drop the rest."""
         tenure, self._tenure = self._tenure, None
         if tenure is None:
+            # A rebalance in the middle of a stop waits for what is being finished, as any rebalance does.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), limit_s)
             return
-        if tenure.moved is None:
-            if not await tenure.drained(limit_s):
-                log.warning("abandoned running messages", service=self._name, count=tenure.held)
-            await self._last_commit(tenure, limit_s / 2)
-        await tenure.drop()
+        self._left.clear()
+        try:
+            if tenure.moved is None:
+                if not await tenure.drained(limit_s):
+                    log.warning("abandoned running messages", service=self._name, count=tenure.held)
+                await self._last_commit(tenure, limit_s / 2)
+            await tenure.drop()
+        finally:
+            self._left.set()
 
     async def _last_commit(self, tenure: Tenure, limit_s: float) -> None:
         """Of what the store has; `limit_s` for it, and as long for the group."""

@@ -31,6 +31,7 @@ class Tenure:
         self.progress = {place: Progress(start) for place, start in starts.items()}
         self.moved: StoreMovedError | None = None
         """Set once the store turned out not to be as this session left it."""
+        self._over = asyncio.Event()
         self._wiring = wiring
         self._name = wiring.service.name
         self._decode = Decode(wiring.service)
@@ -93,8 +94,16 @@ class Tenure:
             self.progress[place].committed = offset
 
     async def drained(self, limit_s: float) -> bool:
-        """Wait until all that was offered is done; False after `limit_s` seconds."""
-        return await self._lanes.drained(limit_s)
+        """Wait until all that was offered is done; False after `limit_s` seconds, or once the store moved: then
+        nothing ends any more."""
+        draining = asyncio.create_task(self._lanes.drained(limit_s))
+        over = asyncio.create_task(self._over.wait())
+        try:
+            await asyncio.wait((draining, over), return_when=asyncio.FIRST_COMPLETED)
+            return draining.done() and draining.result()
+        finally:
+            draining.cancel()
+            over.cancel()
 
     async def stored(self) -> None:
         """Before the last commit: wait until the inbox has every position. Raises StoreMovedError."""
@@ -111,6 +120,7 @@ class Tenure:
 
     def _store_moved(self, error: StoreMovedError) -> None:
         self.moved = error
+        self._over.set()
 
     async def _handle(self, item: Work | Undecodable) -> None:
         """One message, to its end: never skipped, whatever happens."""

@@ -187,6 +187,10 @@ class Harness:
             with suppress(asyncio.CancelledError):
                 await task
 
+    @property
+    def runner_ended(self) -> bool:
+        return self._task is not None and self._task.done()
+
     def second(self, instance: str) -> Runner:
         """Another replica of the service, on the same bus and inbox; run it in a task."""
         return self._make_runner(instance)

@@ -286,6 +286,43 @@ async def test_a_graceful_stop_finishes_what_runs_and_commits() -> None:
         assert harness.bus.read("sample.events")[-1].value == b'{"name":"a"}'
 
 
+async def test_a_rebalance_in_the_middle_of_a_stop_waits_for_what_is_being_finished() -> None:
+    """Of two replicas that end at once one leaves first: the other is given its partitions, and must not begin anew."""
+    service, gate = gated_service()
+    async with Harness(service, [gate]) as harness:
+        harness.bus.append(record_of(harness, Noticed(name="a"), "1"))
+        await until(lambda: gate.started == ["a"])
+        harness.runner.stop()
+        await asyncio.sleep(0.01)
+        rebalance = asyncio.create_task(harness.bus.rebalance(GROUP))
+        await asyncio.sleep(0.01)
+        assert not rebalance.done(), "nobody gets the partitions while a message runs"
+        gate.open_keys.add("a")
+        await rebalance
+        await until(lambda: harness.runner_ended)
+
+        assert (gate.done, gate.unfinished) == (["a"], [False])
+        assert sum(harness.bus.committed(GROUP).values()) == 1
+        assert harness.bus.read("sample.events")[-1].value == b'{"name":"a"}'
+
+
+async def test_a_stop_does_not_wait_for_messages_that_another_owner_has_taken() -> None:
+    """They cannot end here any more: their results are the new owner's business."""
+    service, gate = gated_service()
+    limits = Limits(poll_s=0.005, commit_s=0.005, drain_s=0.02, stop_s=3600.0)
+    async with Harness(service, [gate], limits) as harness:
+        harness.bus.append(record_of(harness, Noticed(name="a"), "1"))
+        harness.bus.append(record_of(harness, Noticed(name="b"), "2"))
+        await until(lambda: sorted(gate.started) == ["a", "b"])
+        harness.runner.stop()
+        await asyncio.sleep(0.01)
+        await harness.inbox.take("other", "ffffffff", await harness.inbox.positions())
+        gate.open_keys.add("a")
+
+        await until(lambda: harness.runner_ended)
+        assert not any(harness.bus.committed(GROUP).values())
+
+
 async def test_an_outcome_stored_and_not_published_is_published_by_the_next_start() -> None:
     async with Harness(make_service(), [World()]) as harness:
         harness.crash_at = CrashPoint.AFTER_STORE
