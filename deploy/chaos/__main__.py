@@ -139,7 +139,8 @@ def main() -> None:
 
 
 def _end(number: int, frame: object) -> None:
-    """As Ctrl-C does: what was started is stopped."""
+    """As Ctrl-C does: what was started is stopped. The report has the rows so far."""
+    typer.echo(f"ended by signal {number}", err=True)
     raise SystemExit(128 + number)
 
 
