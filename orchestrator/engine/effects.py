@@ -104,16 +104,30 @@ def emit_effect(
     return _effect(event.topic, key, data, envelope)
 
 
-def lifecycle_effect(event: ProcessLifecycle, *, serial: str, now_ms: int, traceparent: str, causation: str) -> Effect:
+def lifecycle_effect(
+    event: type[ProcessLifecycle],
+    process: str,
+    data: bytes,
+    *,
+    serial: str,
+    now_ms: int,
+    traceparent: str,
+    causation: str,
+) -> Effect:
     """`serial` tells the events of one process apart: its revision, and their number within it, from 0."""
-    identity = f"{event.process_id}/phase/{serial}"
-    return notice_effect(
-        event, event.process_id, id=identity, now_ms=now_ms, traceparent=traceparent, causation=causation
-    )
+    identity = f"{process}/phase/{serial}"
+    return _notice(event, process, data, id=identity, now_ms=now_ms, traceparent=traceparent, causation=causation)
 
 
 def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: str, causation: str) -> Effect:
     """The orchestrator's own event about a process."""
+    data = event.to_json()
+    return _notice(type(event), key, data, id=id, now_ms=now_ms, traceparent=traceparent, causation=causation)
+
+
+def _notice(
+    event: type[Event], key: str, data: bytes, *, id: str, now_ms: int, traceparent: str, causation: str
+) -> Effect:
     envelope = Envelope(
         id=id,
         source=ORCHESTRATOR_SOURCE,
@@ -122,7 +136,7 @@ def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: 
         causation_id=causation,
         traceparent=child_traceparent(traceparent, id),
     )
-    return _effect(event.topic, key, event.to_json(), envelope)
+    return _effect(event.topic, key, data, envelope)
 
 
 def inbox_effect(
