@@ -1,8 +1,8 @@
 """Processor time of the services' side of a durable step: `python -m benchmarks.services_bench`.
 
-Inventory, payment and shipping in one OS process, on a Kafka and a Redis of their own; the commands of the order flow are
-made beforehand and appended at once, and nobody reads the answers. So a change of the SDK or of a service is measured
-alone. Processor time is from `/proc/<pid>/stat`; one line a round, the first is the warm-up.
+Inventory, payment and shipping in one OS process, on a Kafka and a Redis of their own; the commands of the order flow
+are made beforehand and appended at once, and nobody reads the answers. So a change of the SDK or of a service is
+measured alone. Processor time is from `/proc/<pid>/stat`; one line a round, the first is the warm-up.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.peers.flow import steps_of
 from benchmarks.processor_time import snapshot, used_between
-from benchmarks.raw import new_producer, partitions_of
+from benchmarks.raw import new_producer, partitions_of, prepared
 from benchmarks.service_commands import commands_of
 from contracts.record import OutgoingRecord
 from deploy.local.site import INFRASTRUCTURE
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
 from services.registry import REGISTRY
-from services.sdk.batches_kafka import batches_of, send_batches
+from services.sdk.batches_kafka import send_batches
 
 SERVICES = ("inventory", "payment", "shipping")
 PARTS = ("kafka", "redis-services", "inventory")
@@ -88,7 +88,7 @@ async def _round(kafka: str, records: Sequence[OutgoingRecord]) -> None:
     """Returns once all groups have committed all that was appended for them. Raises TimeoutError."""
     producer = new_producer(kafka)
     await producer.start()
-    batches = batches_of(records, [record.partition or 0 for record in records], producer.create_batch)
+    batches = prepared(records, producer.create_batch)
     try:
         await send_batches(producer, batches)
     finally:
