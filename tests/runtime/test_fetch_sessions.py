@@ -44,10 +44,10 @@ class SessionBroker:
             self.sessions[self.ids] = (1, asked)
             return _answer(0, self.ids)
         if session not in self.sessions:
-            return _answer(ID_NOT_FOUND, 0)
+            return _answer(ID_NOT_FOUND, session)
         expected, kept = self.sessions[session]
         if epoch != expected:
-            return _answer(BAD_EPOCH, 0)
+            return _answer(BAD_EPOCH, session)
         for topic, numbers in request.forgotten_topics_data:
             for number in numbers:
                 del kept[topic, number]
