@@ -4,7 +4,7 @@ One process is folded by the real engine (`decide`, input by input), and encoded
 bytes with its own number in the place of the first one's: numbers have a fixed width, so that every length that is
 encoded stays true. (Two digests of the start event, its fingerprint and trace id, stay the first one's; nothing here
 starts the same process twice.) They reach Redis through the engine's own checkpoint script, at the position that the
-shard has, so that an engine which claims it finds a sound shard; and the snapshots topic as the snapshotter writes them.
+shard has, so that an engine which claims it finds a sound shard; and the snapshots topic as the snapshotter writes it.
 `tests/benchmarks/test_bulk_states.py` holds them against processes that were folded one by one.
 """
 
