@@ -1,4 +1,4 @@
-"""The contracts are what FLOWS.md publishes: every type, field, option and outcome of order fulfilment."""
+"""The contracts are what FLOWS.md publishes: every type, field, option and outcome of order fulfilment, and the leads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from contracts import inventory, orders, payment, shipping
+from contracts import inventory, leads, orders, payment, shipping
 from contracts.catalog import Catalog
 from contracts.message import Command, Message
 from contracts.orders import OrderCancelled
@@ -42,6 +42,7 @@ FLOWS: dict[str, tuple[str, dict[str, set[str]]]] = {
     "shipping.label-voided": ("order_id", {}),
     "shipping.dispatch": ("order_id label_id", {}),
     "shipping.dispatched": ("order_id tracking_number dispatched_at", {}),
+    "leads.submitted": ("lead_id name email company? message", {}),
 }
 OUTCOMES = {
     "inventory.reserve": ("inventory.reserved", "inventory.unavailable"),
@@ -52,7 +53,7 @@ OUTCOMES = {
     "shipping.void-label": ("shipping.label-voided", None),
     "shipping.dispatch": ("shipping.dispatched", None),
 }
-CATALOG = Catalog.of((orders, inventory, payment, shipping))
+CATALOG = Catalog.of((orders, inventory, payment, shipping, leads))
 
 
 def test_these_types_and_no_others() -> None:
