@@ -1,4 +1,4 @@
-"""The HTTP application: routes, and what surrounds all of them. `build_app(gateway)` is what tests and the program call."""
+"""The HTTP application: routes, and what surrounds all of them."""
 
 from __future__ import annotations
 

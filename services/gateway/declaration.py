@@ -1,4 +1,4 @@
-"""What the gateway takes: which contracts as forms, and which webhook sources. Read from one TOML file (docs/gateway.md).
+"""What the gateway takes: which contracts as forms, which webhook sources. Read from one TOML file (docs/gateway.md).
 
 Everything is checked when it is read, so that a mistake is found at the start and not by the first sender.
 """

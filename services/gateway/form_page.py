@@ -4,7 +4,7 @@ it. Lists get rows by buttons that the gateway itself answers."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from starlette.responses import HTMLResponse
@@ -78,7 +78,7 @@ def _list(name: str, node: Node, filled: Filled) -> str:
     rows = rows_of(name, filled.values) or ([0] if node.required else [])
     parts = []
     for row in rows:
-        one = Node(**{**_parts(node.item), "label": f"{node.label} {row + 1}"})
+        one = replace(node.item, label=f"{node.label} {row + 1}")
         remove = _button(f"remove:{name}:{row}", f"Remove {node.label.lower()} {row + 1}")
         parts.append(f"{field_html(f'{name}.{row}', one, filled)}<p>{remove}</p>")
     add = _button(f"add:{name}", f"Add to {node.label.lower()}")
@@ -88,10 +88,6 @@ def _list(name: str, node: Node, filled: Filled) -> str:
 
 def _fieldset(name: str, filled: Filled) -> str:
     return f'<fieldset id="{_id(name)}"{_described(name, filled)}>'
-
-
-def _parts(node: Node) -> dict[str, object]:
-    return {one: getattr(node, one) for one in Node.__slots__}
 
 
 def _button(action: str, text: str) -> str:

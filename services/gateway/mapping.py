@@ -117,7 +117,9 @@ def find(payload: Any, path: Path) -> Any:
     for step in path:
         if isinstance(found, Mapping):
             found = found.get(step, ABSENT)
-        elif isinstance(found, list) and step.isascii() and step.isdigit() and len(step) <= 6 and int(step) < len(found):
+        elif (
+            isinstance(found, list) and step.isascii() and step.isdigit() and len(step) <= 6 and int(step) < len(found)
+        ):
             found = found[int(step)]
         else:
             return ABSENT
@@ -147,7 +149,9 @@ def text_at(payload: Any, path: Path) -> str | None:
     return text if 0 < len(text) <= EVENT_ID_LENGTH_MAX else None
 
 
-def _object(fields: Mapping[str, Spec], payload: Any, place: tuple[str | int, ...], errors: list[FieldError]) -> Any:
+def _object(
+    fields: Mapping[str, Spec], payload: Any, place: tuple[str | int, ...], errors: list[FieldError]
+) -> dict[str, Any]:
     made = {name: _made(spec, payload, (*place, name), errors) for name, spec in fields.items()}
     return {name: value for name, value in made.items() if value is not ABSENT}
 

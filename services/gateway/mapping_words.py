@@ -1,12 +1,12 @@
 """The words in which a mapping is declared (TOML), and what they mean: `mapping.Spec` and `mapping.Condition`.
 
-    name = "data.customer.name"                          a path
-    quantity = { path = "data.quantity", as = "integer" }
-    company = { path = "data.company", optional = true } left out if it is not there
-    warehouse = { value = "east" }                       a constant
-    ship_to = { fields = { city = "data.city" } }        an object
-    lines = { each = "data.items", fields = { sku = "id" } }   a list; paths from the element
-    tags = { each = "data.tags", item = "name" }         a list of single values
+name = "data.customer.name"                          a path
+quantity = { path = "data.quantity", as = "integer" }
+company = { path = "data.company", optional = true } left out if it is not there
+warehouse = { value = "east" }                       a constant
+ship_to = { fields = { city = "data.city" } }        an object
+lines = { each = "data.items", fields = { sku = "id" } }   a list; paths from the element
+tags = { each = "data.tags", item = "name" }         a list of single values
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def specs_of(words: FieldSpecs, depth: int = 0) -> Mapping[str, Spec]:
 def _spec(name: str, words: PathWords | SpecWords, depth: int) -> Spec:
     if not isinstance(words, SpecWords):
         return Pick(path_of(words))
-    chosen = [kind for kind in ("path", "value", "each") if kind in words.model_fields_set]
+    chosen: list[str] = [kind for kind in ("path", "value", "each") if kind in words.model_fields_set]
     if not chosen and words.fields is not None:
         chosen = ["fields"]
     if len(chosen) != 1:

@@ -33,6 +33,7 @@ class GatewayMetrics:
         )
         gauge = Gauge(f"{PREFIX}_publishing", "Events that Kafka has not acknowledged", registry=registry)
         gauge.set_function(waiting)
+        self.waiting = waiting
 
     def ended(self, kind: Kind, name: str, result: str, duration_s: float) -> None:
         self._requests.labels(kind, name, result).inc()

@@ -1,13 +1,13 @@
 """What goes wrong, as RFC 9457 problem details: one place for all of them, so that a client can rely on the shape.
 
-`type` is `urn:counterpoint:problem:<code>`; `errors` (RFC 9457, section 3) has `{pointer, detail, code}` for each field.
+`type` is `urn:counterpoint:problem:<code>`; `errors` (its section 3) has `{pointer, detail, code}` for each field.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson

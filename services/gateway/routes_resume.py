@@ -165,7 +165,9 @@ def _form(says: Approval, given: object) -> dict[str, Any] | None:
     filled = {} if given is None else given
     if not isinstance(filled, dict):
         raise invalid([field_problem(("form",), "must be an object", "object_type")])
-    errors = [field_problem(("form", name), "this link does not ask for it", "extra") for name in filled.keys() - says.asks]
+    errors = [
+        field_problem(("form", name), "this link does not ask for it", "extra") for name in filled.keys() - says.asks
+    ]
     for name, kind in says.asks.items():
         value = filled.get(name)
         if type(value) is not {"text": str, "integer": int, "boolean": bool}[kind]:
@@ -196,11 +198,7 @@ def _question(opened: Opened, path: str, filled: Filled | None = None, status: i
     fields = asked(opened)
     shown = field_html("form", fields, filled or Filled("", {})) if fields.children else ""
     decisions = invitation.says.decisions if isinstance(invitation.says, Approval) else ()
-    buttons = "".join(
-        f'<button name="decision" value="{one}"{" formnovalidate" if one == "reject" else ""}>{one.capitalize()}</button>'
-        for one in get_args(Decision)
-        if one in decisions
-    )
+    buttons = "".join(_button(one) for one in get_args(Decision) if one in decisions)
     content = (
         f"<p>{escape(text)}</p>"
         f'<p class="quiet">About <code>{escape(invitation.process_id)}</code>. This link works once.</p>'
@@ -208,3 +206,9 @@ def _question(opened: Opened, path: str, filled: Filled | None = None, status: i
         f'<p class="buttons">{buttons or "<button class=main>Confirm</button>"}</p></form>'
     )
     return page("Please confirm", content, status)
+
+
+def _button(decision: str) -> str:
+    """Who rejects need not fill in anything."""
+    unchecked = " formnovalidate" if decision == "reject" else ""
+    return f'<button name="decision" value="{decision}"{unchecked}>{decision.capitalize()}</button>'

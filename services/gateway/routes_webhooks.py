@@ -58,7 +58,9 @@ async def _receive(gateway: Gateway, source: Source | None, request: Request) ->
         key = event_key(source, payload, request.headers, body)
     except Problem as problem:
         # The sender is genuine and cannot help it: whoever keeps the declaration must hear of it.
-        log.warning("webhook does not fit its mapping", source=source.name, type=rule.message.type, detail=problem.detail)
+        log.warning(
+            "webhook does not fit its mapping", source=source.name, type=rule.message.type, detail=problem.detail
+        )
         raise
     submission = Submission(f"webhooks/{source.name}", key, message, source.remember_ms, traceparent(request))
     receipt = await accept(gateway, submission, None)

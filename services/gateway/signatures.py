@@ -47,7 +47,7 @@ class Scheme:
     """Where the signature stands, and what is signed. Header names are in lower case.
 
     `layout` of the header's value: `plain` = `<marker><signature>`; `pairs` = `t=<seconds>,<marker>=<signature>,...`;
-    `list` = `<marker><signature>`, several separated by blanks. `signed`: a template of `{body}`, `{timestamp}`, `{id}`.
+    `list` = `<marker><signature>`, several separated by blanks. `signed` is made of `{body}`, `{timestamp}`, `{id}`.
     `tolerance_ms` is None for a scheme without a time: nothing tells an old request from a new one then.
     """
 
@@ -69,9 +69,9 @@ class Scheme:
         if timed and self.layout != "pairs" and self.timestamp_header is None:
             return "`signed` has {timestamp}: name the timestamp_header"
         if timed != (self.tolerance_ms is not None):
-            return "tolerance_seconds and {timestamp} in `signed` belong together: a time that is not signed proves nothing"
+            return "tolerance_seconds and {timestamp} in `signed` belong together: an unsigned time proves nothing"
         if ("{id}" in self.signed) != (self.id_header is not None):
-            return "id_header and {id} in `signed` belong together: an id that is not signed proves nothing"
+            return "id_header and {id} in `signed` belong together: an unsigned id proves nothing"
         return None
 
 
@@ -124,8 +124,7 @@ def check(scheme: Scheme, keys: Sequence[bytes], headers: Mapping[str, str], bod
     content = _content(scheme, timestamp, signed_id, body)
     expected = [hmac.new(key, content, hashlib.sha256).digest() for key in keys]
     given = list(_candidates(scheme, value))
-    # Every pair is compared, in the same time for any answer.
-    if not any([hmac.compare_digest(one, other) for one in expected for other in given]):
+    if not any(hmac.compare_digest(one, other) for one in expected for other in given):
         raise SignatureRefused("wrong-signature", "no signature fits the body and the secret")
     if scheme.tolerance_ms is not None and abs(now_ms - int(timestamp) * 1000) > scheme.tolerance_ms:
         seconds = scheme.tolerance_ms // 1000

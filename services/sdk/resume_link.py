@@ -127,7 +127,7 @@ def open_link(secrets: Sequence[str], token: str, now_s: int) -> Opened:
         body, signature = _bytes(body_text), _bytes(signature_text)
     except (binascii.Error, ValueError):
         raise LinkRefused("invalid", "this link is not valid") from None
-    if not any([hmac.compare_digest(_signature(secret, body), signature) for secret in secrets]):
+    if not any(hmac.compare_digest(_signature(secret, body), signature) for secret in secrets):
         raise LinkRefused("invalid", "this link is not valid")
     try:
         short = _Short.model_validate_json(body)

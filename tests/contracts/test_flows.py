@@ -1,4 +1,4 @@
-"""The contracts are what FLOWS.md publishes: every type, field, option and outcome of order fulfilment, and the leads."""
+"""The contracts are what FLOWS.md publishes: every type, field, option and outcome of order fulfilment, and leads."""
 
 from __future__ import annotations
 
