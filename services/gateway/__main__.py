@@ -97,7 +97,6 @@ def serve(
         kafka=stack.kafka,
         redis_url=stack.redis.services,
         declaration=_declaration(file, environment),
-        catalog=standard_catalog(),
         host=host or environment.gateway_host,
         port=environment.gateway_port if port is None else port,
         metrics_port=environment.metrics_port if metrics_port is None else metrics_port,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from contracts.catalog import Catalog
 from services.gateway.declaration import Declaration, Source
 from services.gateway.intake import Intake
 from services.gateway.metrics import GatewayMetrics
@@ -39,7 +38,6 @@ class Gateway:
     none = no resume links. `allowed_origins`: whose pages may send forms, besides the gateway's own; `*` = all."""
 
     declaration: Declaration
-    catalog: Catalog
     intake: Intake
     metrics: GatewayMetrics
     around: Surroundings

@@ -113,7 +113,10 @@ def invalid(errors: Sequence[FieldProblem], title: str = "Fields are not as the 
 def field_problems(error: ValidationError) -> list[FieldProblem]:
     """What a contract says of a payload; without the values, which may be nobody else's business."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [field_problem(one["loc"], one["msg"].removeprefix("Value error, "), one["type"]) for one in found]
+    # pydantic counts only the elements that are valid: a list of one wrong element is "too short" to it.
+    inner = {one["loc"][:length] for one in found for length in range(len(one["loc"]))}
+    kept = [one for one in found if not (one["type"] == "too_short" and one["loc"] in inner)]
+    return [field_problem(one["loc"], one["msg"].removeprefix("Value error, "), one["type"]) for one in kept]
 
 
 def mapping_problems(errors: Sequence[FieldError]) -> list[FieldProblem]:

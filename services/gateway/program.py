@@ -17,7 +17,6 @@ import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from contracts.catalog import Catalog
 from contracts.topics import INBOX
 from operations.http import OperationsServer
 from services.gateway.app import build_app
@@ -57,7 +56,6 @@ class ProgramSettings:
     kafka: str
     redis_url: str
     declaration: Declaration
-    catalog: Catalog
     host: str
     port: int
     metrics_port: int
@@ -108,7 +106,6 @@ async def _run(stack: AsyncExitStack, settings: ProgramSettings) -> int:
     stack.push_async_callback(publisher.close)
     gateway = Gateway(
         declaration=settings.declaration,
-        catalog=settings.catalog,
         intake=Intake(RedisKeys(redis), publisher, around),
         metrics=GatewayMetrics(registry, lambda: publisher.waiting),
         around=around,

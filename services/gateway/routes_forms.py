@@ -41,10 +41,11 @@ GENERATED_DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A form, its fields on a page, and its path."""
+    """A form; `drawn`: its fields on a page, without those that the gateway fills in; `read`: all that may be sent."""
 
     form: Form
-    root: Node
+    drawn: Node
+    read: Node
 
     @property
     def type(self) -> str:
@@ -67,7 +68,8 @@ class _Received:
 def form_routes(gateway: Gateway) -> APIRouter:
     router = APIRouter()
     offers = {
-        name: Offered(form, nodes_of(form.message, form.generate)) for name, form in gateway.declaration.forms.items()
+        name: Offered(form, nodes_of(form.message, form.generate), nodes_of(form.message))
+        for name, form in gateway.declaration.forms.items()
     }
 
     @router.get("/")
@@ -77,7 +79,7 @@ def form_routes(gateway: Gateway) -> APIRouter:
     @router.get("/forms/{type_name}")
     async def show(type_name: str) -> Response:
         offered = _offered(offers, type_name)
-        return form_page(offered.form.title, offered.path, offered.root, Filled(gateway.new_key(), {}))
+        return form_page(offered.form.title, offered.path, offered.drawn, Filled(gateway.new_key(), {}))
 
     @router.post("/forms/{type_name}")
     async def submit(type_name: str, request: Request) -> Response:
@@ -113,14 +115,14 @@ async def _submit(gateway: Gateway, offered: Offered | None, request: Request) -
     received = await _received(gateway, offered, request)
     if received.sent is not None and received.sent.action is not None:
         filled = Filled(received.key, with_row(received.sent.values, received.sent.action))
-        return "edited", form_page(offered.form.title, offered.path, offered.root, filled)
+        return "edited", form_page(offered.form.title, offered.path, offered.drawn, filled)
     try:
         message = _message(offered, received)
     except Problem as problem:
         if received.sent is None or not wants_page(request):
             raise
         filled = Filled(received.key, received.sent.values, problem.errors)
-        return problem.code, form_page(offered.form.title, offered.path, offered.root, filled, problem.status)
+        return problem.code, form_page(offered.form.title, offered.path, offered.drawn, filled, problem.status)
     submission = Submission(
         f"forms/{offered.type}", received.key, message, gateway.limits.form_keep_ms, traceparent(request)
     )
@@ -146,7 +148,7 @@ async def _received(gateway: Gateway, offered: Offered, request: Request) -> _Re
     except FormDataError as error:
         raise bad_request("invalid-form", f"the body is not {FORM_TYPE}: {error}") from None
     page_key = None if sent.key is None else checked_key(sent.key)
-    return _Received(payload_of(offered.root, sent.values), key or page_key or gateway.new_key(), sent)
+    return _Received(payload_of(offered.read, sent.values), key or page_key or gateway.new_key(), sent)
 
 
 def _message(offered: Offered, received: _Received) -> Event:
