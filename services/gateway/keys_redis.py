@@ -32,11 +32,11 @@ class RedisKeys:
         self._reserve = redis.register_script(RESERVE)
 
     async def reserve(self, name: str, entry: Entry, keep_ms: int) -> Entry:
-        stored = await _reached(self._reserve(keys=[_key(name)], args=[orjson.dumps(entry), keep_ms]))
+        stored = await _reached(self._reserve(keys=[_key(name)], args=[_packed(entry), keep_ms]))
         return Entry(*orjson.loads(stored))
 
     async def settle(self, name: str, entry: Entry, keep_ms: int) -> None:
-        value = orjson.dumps(entry._replace(answered=True))
+        value = _packed(entry._replace(answered=True))
         await _reached(self._redis.set(_key(name), value, px=keep_ms))
 
     async def ping(self) -> str | None:
@@ -46,6 +46,10 @@ class RedisKeys:
         except StoreAwayError as error:
             return str(error)
         return None
+
+
+def _packed(entry: Entry) -> bytes:
+    return orjson.dumps(tuple(entry))
 
 
 def _key(name: str) -> str:
