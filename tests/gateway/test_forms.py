@@ -355,3 +355,30 @@ async def test_a_browser_gets_a_page_also_when_it_goes_wrong() -> None:
         page = await at.client.get("/forms/nothing.here", headers={"accept": "text/html"})
 
         assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+async def test_the_id_is_the_same_also_when_the_memory_of_keys_is_lost() -> None:
+    """What is published again then is, for whoever reads it, the same event."""
+    ids = []
+    for _ in range(2):
+        async with door() as at:
+            ids.append(
+                (await at.client.post("/forms/leads.submitted", json=LEAD, headers=key("k1"))).json()["event_id"]
+            )
+    assert ids[0] == ids[1]
+    assert re.fullmatch(r"[0-9a-f]{32}", ids[0])
+
+
+@pytest.mark.parametrize("type_name", ["orders.placed.v1", "leads.submitted.v1"])
+async def test_no_value_becomes_markup_in_any_kind_of_field(type_name: str) -> None:
+    hostile = "\"'></textarea><script>alert(1)</script>"
+    async with door() as at:
+        path = f"/forms/{type_name}"
+        names = set(re.findall(r' name="([^_"][^"]*)"', (await at.client.get(path)).text))
+        assert len(names) > 3
+        body = urlencode({**dict.fromkeys(names, hostile), "_key": "k1"})
+        page = await at.client.post(path, content=body, headers=BROWSER)
+
+        assert page.status_code == 422
+        assert page.text.count("&lt;script&gt;") >= len(names)
+        assert "<script" not in page.text
