@@ -1,8 +1,8 @@
 """Processor time of the orchestrator's own work for a durable step: `python -m benchmarks.orchestrator_bench`.
 
 Router, engine and checkpoints of the order flow, stage by stage, with the real code and nothing running: services
-answer from templates, what goes to Kafka or Redis is encoded and dropped. Sockets and event loop are left out. Each stage
-is the best of several rounds of `time.process_time`; `--profile FILE` writes where one more round goes.
+answer from templates, what goes to Kafka or Redis is encoded and dropped. Sockets and event loop are left out. Each
+stage is the best of several rounds of `time.process_time`; `--profile FILE` writes where one more round goes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from time import process_time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import hiredis
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -66,7 +66,7 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 """What the services say to a command: an outcome, and what else changes."""
-LINES = ",".join('{"sku":"p%d","quantity":1,"warehouse":"east"}' % line for line in range(3))
+LINES = ",".join(f'{{"sku":"p{line}","quantity":1,"warehouse":"east"}}' for line in range(3))
 DECLINED = ("payment.declined.v1", '{"order_id":"%s","code":"card_declined"}')
 STOCK = (
     '{"sku":"p1","warehouse":"east","on_hand":5,"reserved":2,"revision":3,"changed_at":"2026-01-02T03:04:05.678000Z"}'
@@ -143,9 +143,7 @@ class Bench:
             place = Place(record.topic, record.partition or 0)
             offset = self._offsets[place]
             self._offsets[place] += 1
-            polled[place].append(
-                IncomingRecord(*place, offset, AT_MS, record.key, record.value, tuple(record.headers))
-            )
+            polled[place].append(IncomingRecord(*place, offset, AT_MS, record.key, record.value, tuple(record.headers)))
         return polled
 
     def _route(self, records: Sequence[OutgoingRecord]) -> list[OutgoingRecord]:
@@ -158,7 +156,7 @@ class Bench:
         return outgoing
 
     def _encode(self, records: Sequence[OutgoingRecord]) -> None:
-        for batch in asyncio.run(self._appender._batches(self._producer, records)):  # type: ignore[arg-type]
+        for batch in asyncio.run(self._appender._batches(self._producer, records)):
             batch.builder._build()
 
     def _fold(self, records: Sequence[OutgoingRecord]) -> list[OutgoingRecord]:
@@ -172,7 +170,7 @@ class Bench:
         folds = self._timed("engine: fold", lambda: [(shard, shard.fold(items)) for shard, items in batch])
         effects = [effect for _, folded in folds for effect in folded.effects]
         self._timed("engine: encode effects", lambda: self._encode(effects))
-        self._timed("engine: accept", lambda: [shard.accept(folded) for shard, folded in folds])
+        self._timed("engine: accept", lambda: _accept(folds))
         self.inputs += sum(_applied(folded) for _, folded in folds)
         return effects
 
@@ -188,8 +186,18 @@ class Bench:
         checkpoints = [one for one in found if one is not None]
         for packed in self._timed("write-behind: encode for Redis", lambda: [_packed(one) for one in checkpoints]):
             self.redis_bytes += len(packed)
-        self._timed("write-behind: confirm", lambda: [shard.confirm() for shard in dirty])
+        self._timed("write-behind: confirm", lambda: _confirm(dirty))
         self.checkpoints += len(checkpoints)
+
+
+def _accept(folds: Sequence[tuple[Shard, Folded]]) -> None:
+    for shard, folded in folds:
+        shard.accept(folded)
+
+
+def _confirm(shards: Sequence[Shard]) -> None:
+    for shard in shards:
+        shard.confirm()
 
 
 def _applied(folded: Folded) -> int:
@@ -199,7 +207,9 @@ def _applied(folded: Folded) -> int:
 
 def _packed(checkpoint: Checkpoint) -> bytes:
     call = CheckpointCall(checkpoint)
-    return hiredis.pack_command(("EVALSHA", "c" * 40, len(call.keys), *call.keys, *call.arguments))
+    command: tuple[Any, ...] = ("EVALSHA", "c" * 40, len(call.keys), *call.keys, *call.arguments)
+    packed: bytes = hiredis.pack_command(command)
+    return packed
 
 
 def main() -> None:
