@@ -80,7 +80,7 @@ async def _scale(scene: Scene, incident: Incident) -> None:
 def _sleep(kind: str) -> Fault:
     async def inject(scene: Scene, incident: Incident) -> None:
         """A second one takes its work over; then it wakes up and must notice that nothing is its own any more."""
-        await scene.crew.start(f"{kind}-2")
+        await scene.crew.start(f"{kind}-2", extra=leaving(f"{kind}-2"))
         scene.crew.pause(kind)
         await incident.last(0, SESSION_SECONDS[kind] + SLEEP_MARGIN_SECONDS)
         incident.lift()
