@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
-from contracts import inventory, limits, orders, payment, process, shipping, technical
+from contracts import inventory, limits, orders, payment, process, schedules, shipping, technical
 from contracts.message import Command, Event, Message
 
 CONTEXTS: dict[str, ModuleType] = {
@@ -13,6 +13,7 @@ CONTEXTS: dict[str, ModuleType] = {
     "inventory": inventory,
     "payment": payment,
     "shipping": shipping,
+    "schedules": schedules,
 }
 """The business contexts. Each has the topics `<context>.commands` and `<context>.events`."""
 

@@ -27,6 +27,16 @@ class AllocatedLine(BaseModel):
     warehouse: Text
 
 
+class StockTotal(BaseModel):
+    """Units of one sku, summed over all warehouses."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sku: Identifier
+    on_hand: Units
+    reserved: Units
+
+
 class MissingLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -75,3 +85,11 @@ class StockChanged(Event, type="inventory.stock-changed.v1"):
     reserved: Units
     revision: Units
     changed_at: UtcTime
+
+
+class StockReported(Event, type="inventory.stock-report.v1"):
+    """All stock as the reporter has heard of it. Answers the tick of a schedule: (`schedule_id`, `due_at`) names it."""
+
+    schedule_id: Identifier
+    due_at: UtcTime
+    totals: tuple[StockTotal, ...]

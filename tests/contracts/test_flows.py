@@ -1,4 +1,4 @@
-"""The contracts are what FLOWS.md publishes: every type, field, option and outcome of order fulfilment."""
+"""The contracts are what FLOWS.md publishes: every type, field, option and outcome of the flows that are built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from contracts import inventory, orders, payment, shipping
+from contracts import inventory, orders, payment, schedules, shipping
 from contracts.catalog import Catalog
 from contracts.message import Command, Message
 from contracts.orders import OrderCancelled
@@ -16,6 +16,7 @@ PRICED = {"sku", "quantity", "unit_price_cents"}
 PLAIN = {"sku", "quantity"}
 ALLOCATED = {"sku", "quantity", "warehouse"}
 MISSING = {"sku", "wanted", "available"}
+TOTALS = {"sku", "on_hand", "reserved"}
 
 FLOWS: dict[str, tuple[str, dict[str, set[str]]]] = {
     "orders.placed": (
@@ -30,6 +31,7 @@ FLOWS: dict[str, tuple[str, dict[str, set[str]]]] = {
     "inventory.release": ("order_id reservation_id?", {}),
     "inventory.released": ("order_id lines", {"lines": ALLOCATED}),
     "inventory.stock-changed": ("sku warehouse on_hand reserved revision changed_at", {}),
+    "inventory.stock-report": ("schedule_id due_at totals", {"totals": TOTALS}),
     "payment.charge": ("order_id amount_cents currency payment_method", {}),
     "payment.captured": ("order_id payment_id amount_cents currency", {}),
     "payment.declined": ("order_id code", {}),
@@ -42,6 +44,7 @@ FLOWS: dict[str, tuple[str, dict[str, set[str]]]] = {
     "shipping.label-voided": ("order_id", {}),
     "shipping.dispatch": ("order_id label_id", {}),
     "shipping.dispatched": ("order_id tracking_number dispatched_at", {}),
+    "schedules.tick": ("schedule_id due_at", {}),
 }
 OUTCOMES = {
     "inventory.reserve": ("inventory.reserved", "inventory.unavailable"),
@@ -52,7 +55,7 @@ OUTCOMES = {
     "shipping.void-label": ("shipping.label-voided", None),
     "shipping.dispatch": ("shipping.dispatched", None),
 }
-CATALOG = Catalog.of((orders, inventory, payment, shipping))
+CATALOG = Catalog.of((orders, inventory, payment, shipping, schedules))
 
 
 def test_these_types_and_no_others() -> None:
