@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 from contracts.message import Event
 from contracts.schedules import ScheduleTick
@@ -13,7 +12,7 @@ from services.scheduler.timing import Timing
 
 CATCH_UP_MAX = 1_000
 """Most missed ticks that a schedule may ask to be given later."""
-NO_FIELDS: Mapping[str, object] = MappingProxyType({})
+CATCH_UP_DEFAULT = 100
 
 
 class Misfire(StrEnum):
@@ -31,11 +30,11 @@ class Schedule:
     id: str
     timing: Timing
     misfire: Misfire = Misfire.ONCE
-    catch_up_max: int = 100
+    catch_up_max: int = CATCH_UP_DEFAULT
     delay_ms: int = 0
     """Its ticks come so much after they are due: the schedule's own share of its `jitter`, always the same."""
     event: type[Event] = ScheduleTick
-    fields: Mapping[str, object] = field(default=NO_FIELDS)
+    fields: Mapping[str, object] = field(default_factory=dict)
     """Of an event other than the tick; texts may hold `{schedule_id}`, `{due_at}` and `{due_id}`."""
 
     @property

@@ -71,8 +71,7 @@ class Cron:
     def after(self, position_ms: int) -> Iterator[int]:
         """All due times after `position_ms`, ascending, each once."""
         start = moment_of(position_ms).astimezone(zone_of(self.zone))
-        # Without the fold: cronsim goes through local times, and one in an hour that comes twice must not hide a
-        # due time of the first pass that is still to come. What this finds again is dropped below.
+        # Where an hour comes twice, cronsim finds a fixed time's first pass also when it starts in the second.
         latest = position_ms
         for found in CronSim(self.expression, start):
             due_ms = ms_of(found)
