@@ -17,7 +17,7 @@ from services.scheduler.timing import moment_of
 
 NAME: Final = "scheduler"
 PLACEHOLDERS: Final = ("{schedule_id}", "{due_at}", "{due_id}")
-"""In the texts of a schedule's `fields`. `{due_at}` is RFC 3339, `{due_id}` the same as an identifier may be written."""
+"""In the texts of a schedule's `fields`. `{due_at}` is RFC 3339, `{due_id}` the same as an identifier is written."""
 
 
 def event_of(schedule: Schedule, due_ms: int) -> Event:

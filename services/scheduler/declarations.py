@@ -1,13 +1,13 @@
 """The file in which schedules are declared, read and checked whole: every mistake is named, with file, key and reason.
 
-    [[schedule]]
-    id = "nightly-stock-report"
-    cron = "0 3 * * *"           # or: at = 2026-12-24T18:00:00+01:00
-    zone = "Europe/Berlin"       # default UTC
-    misfire = "once"             # or "skip", "catch-up" (with catch_up_max, default 100)
-    jitter = "30s"               # spread over so much time, each schedule at a place of its own
-    event = "orders.placed.v1"   # default schedules.tick.v1
-    fields = { order_id = "standing-{due_id}" }
+[[schedule]]
+id = "nightly-stock-report"
+cron = "0 3 * * *"           # or: at = 2026-12-24T18:00:00+01:00
+zone = "Europe/Berlin"       # default UTC
+misfire = "once"             # or "skip", "catch-up" (with catch_up_max, default 100)
+jitter = "30s"               # spread over so much time, each schedule at a place of its own
+event = "orders.placed.v1"   # default schedules.tick.v1
+fields = { order_id = "standing-{due_id}" }
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def read_declarations(file: Path, catalog: Catalog) -> tuple[Schedule, ...]:
 def parse_declarations(text: str, catalog: Catalog) -> tuple[Schedule, ...]:
     """Raises tomllib.TOMLDecodeError, DeclarationsError (without the file's name)."""
     content = tomllib.loads(text)
-    strangers = [f"{name}: is not known; schedules are declared as [[schedule]]" for name in content.keys() - {"schedule"}]
+    strangers = [
+        f"{name}: is not known; schedules are declared as [[schedule]]" for name in content.keys() - {"schedule"}
+    ]
     tables = content.get("schedule", [])
     if strangers or not isinstance(tables, list):
         raise DeclarationsError(sorted(strangers) or ["schedule: is one table; write [[schedule]], in two brackets"])
@@ -166,7 +168,9 @@ def _event(declared: _Declared, catalog: Catalog) -> type[Event]:
     if found is None:
         raise _Mistake("event", f"there is no message type {declared.event!r}")
     if not issubclass(found, Event) or declared.event.split(".", 1)[0] not in CONTEXTS:
-        raise _Mistake("event", f"{declared.event} is no event of a business context; a schedule publishes nothing else")
+        raise _Mistake(
+            "event", f"{declared.event} is no event of a business context; a schedule publishes nothing else"
+        )
     if found is ScheduleTick and declared.fields is not None:
         raise _Mistake("fields", f"{declared.event} has the fields that the scheduler gives it")
     return found
@@ -177,7 +181,9 @@ def _timing(declared: _Declared) -> Timing:
     try:
         zone_of(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise _Mistake("zone", f"{zone[:100]!r} is no time zone; write one of the IANA list, as Europe/Berlin") from None
+        raise _Mistake(
+            "zone", f"{zone[:100]!r} is no time zone; write one of the IANA list, as Europe/Berlin"
+        ) from None
     if (declared.cron is None) == (declared.at is None):
         raise _Mistake("cron", "give either `cron` or `at`" + ("" if declared.cron is None else ", not both"))
     if declared.at is not None:
@@ -196,7 +202,9 @@ def _at_ms(at: datetime, zone: str | None) -> int:
             raise _Mistake("at", f"{at.isoformat()} says no offset: write one, or name a `zone`")
         at = at.replace(tzinfo=zone_of(zone))
         if at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) != at.replace(tzinfo=None):
-            raise _Mistake("at", f"{at.replace(tzinfo=None).isoformat()} does not exist in {zone}: the clock leaps over it")
+            raise _Mistake(
+                "at", f"{at.replace(tzinfo=None).isoformat()} does not exist in {zone}: the clock leaps over it"
+            )
     elif zone is not None:
         raise _Mistake("zone", "`at` says its own offset; leave one of them out")
     if at.microsecond:

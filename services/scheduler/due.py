@@ -1,9 +1,9 @@
 """Which ticks are due: the one place that decides. Pure: time is an argument.
 
 A tick within `GRACE_MS` of its time is on time and always announced; an older one was missed, and the schedule's policy
-decides. So a scheduler that looks often enough announces every due time, in whatever steps time goes; one that was away,
-or whose clock leapt forward, does what the policy says. A clock that goes back finds nothing to do until it has caught
-up with the position.
+decides. So a scheduler that looks often enough announces every due time, in whatever steps time goes; one that was
+away, or whose clock leapt forward, does what the policy says. A clock that goes back finds nothing to do until it has
+caught up with the position.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class State:
     """When its latest tick was due."""
     fired: int = 0
     """Ticks so far."""
+    told: str | None = None
+    """What a person last wanted of it, who, and when."""
 
 
 @dataclass(frozen=True, slots=True)

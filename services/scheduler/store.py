@@ -1,7 +1,7 @@
 """What the scheduler remembers, as a port. One store for all replicas: the services' Redis, a system of record.
 
-Adapters: `store_redis`, `store_memory`; both pass `tests/scheduler/test_store.py`. Every method may raise StoreAwayError,
-after which it is not known whether it was done: repeating it is harmless.
+Adapters: `store_redis`, `store_memory`; both pass `tests/scheduler/test_store.py`. Every method may raise
+StoreAwayError, after which it is not known whether it was done: repeating it is harmless.
 """
 
 from __future__ import annotations
@@ -92,14 +92,16 @@ class ScheduleStore(Protocol):
         """Each on its own, in order."""
         ...
 
-    async def pause(self, schedule_id: str) -> Told: ...
+    async def pause(self, schedule_id: str, told: str) -> Told:
+        """`told` is kept as the state's, here and below, if anything is done."""
+        ...
 
-    async def resume(self, schedule_id: str, at_ms: int) -> Told:
+    async def resume(self, schedule_id: str, at_ms: int, told: str) -> Told:
         """From `at_ms` on; what fell into the pause is not announced. Also brings back a schedule whose position is
         ahead of `at_ms`, after a clock that was wrong."""
         ...
 
-    async def ask(self, run: Run) -> Told: ...
+    async def ask(self, run: Run, told: str) -> Told: ...
 
     async def runs(self) -> list[Run]:
         """Those not done, the oldest first."""

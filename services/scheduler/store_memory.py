@@ -80,35 +80,37 @@ class MemoryStore:
         self._states[move.schedule_id] = state
         return Settled.DONE
 
-    async def pause(self, schedule_id: str) -> Told:
+    async def pause(self, schedule_id: str, told: str) -> Told:
         self._reach()
         state = self._states.get(schedule_id)
         if state is None or schedule_id not in self._declared:
             return Told.UNKNOWN
         if state.paused:
             return Told.NOTHING
-        self._states[schedule_id] = replace(state, paused=True)
+        self._states[schedule_id] = replace(state, paused=True, told=told)
         self._changes += 1
         return Told.DONE
 
-    async def resume(self, schedule_id: str, at_ms: int) -> Told:
+    async def resume(self, schedule_id: str, at_ms: int, told: str) -> Told:
         self._reach()
         state = self._states.get(schedule_id)
         if state is None or schedule_id not in self._declared:
             return Told.UNKNOWN
         if not state.paused and state.position_ms <= at_ms:
             return Told.NOTHING
-        self._states[schedule_id] = replace(state, paused=False, position_ms=at_ms)
+        self._states[schedule_id] = replace(state, paused=False, position_ms=at_ms, told=told)
         self._changes += 1
         return Told.DONE
 
-    async def ask(self, run: Run) -> Told:
+    async def ask(self, run: Run, told: str) -> Told:
         self._reach()
-        if run.schedule_id not in self._declared or run.schedule_id not in self._states:
+        state = self._states.get(run.schedule_id)
+        if state is None or run.schedule_id not in self._declared:
             return Told.UNKNOWN
         if len(self._runs) >= RUNS_MAX:
             return Told.FULL
         self._runs.setdefault((run.schedule_id, run.run_id), run)
+        self._states[run.schedule_id] = replace(state, told=told)
         self._changes += 1
         return Told.DONE
 

@@ -1,7 +1,7 @@
 """The store in Redis (6.2+, Valkey): all keys in one slot, every change one Lua script.
 
 `cps:{scheduler}:lease` ("<fence> <holder>", expires), `:fence` and `:changes` (counters), `:declared` (id -> JSON),
-`:s:<id>` (a hash: position, definition, paused?, fired_at?, fired?), `:runs` ("<id> <run id>" -> ms).
+`:s:<id>` (a hash: position, definition, paused?, fired_at?, fired?, told?), `:runs` ("<id> <run id>" -> ms).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from services.scheduler.due import State
 from services.scheduler.store import RUNS_MAX, Lease, Move, Run, Settled, Told
 from services.sdk.failures import StoreAwayError
 from services.sdk.inbox_redis import RedisInbox
+from services.sdk.scripts_redis import Argument, Script, ScriptLine
 
 PREFIX = "cps:{scheduler}:"
 CALL_LIMIT_S = 4.0
@@ -36,7 +37,9 @@ class RedisStore:
             f"{prefix}{name}" for name in ("lease", "fence", "changes", "declared", "runs")
         )
         self._hold = client.register_script(_script("hold.lua"))
-        self._settle = client.register_script(_script("settle.lua"))
+        self._release = client.register_script(_script("release.lua"))
+        self._line = ScriptLine(client)
+        self._settle = Script.of(_script("settle.lua"))
         self._declare = client.register_script(_script("declare.lua"))
         self._tell = client.register_script(_script("tell.lua"))
 
@@ -51,15 +54,7 @@ class RedisStore:
 
     async def release(self, lease: Lease) -> None:
         # Whoever takes it next gets another fence, so a rival that just did is recognised.
-        async def compare_and_delete() -> None:
-            async with self._client.pipeline(transaction=True) as pipeline:
-                await pipeline.watch(self._lease)
-                if await pipeline.get(self._lease) == _token(lease):
-                    pipeline.multi()
-                    pipeline.delete(self._lease)
-                    await pipeline.execute(raise_on_error=False)
-
-        await _reached(compare_and_delete())
+        await _reached(self._release(keys=[self._lease], args=[_token(lease)]))
 
     async def leader(self) -> str | None:
         held = await _reached(cast("Awaitable[bytes | None]", self._client.get(self._lease)))
@@ -82,42 +77,48 @@ class RedisStore:
         return {name: _state(row) for name, row in zip(ids, rows, strict=True) if row}
 
     async def settle(self, lease: Lease, moves: Sequence[Move]) -> list[Settled]:
-        return [Settled((await self._settle_one(lease, move)).decode()) for move in moves]
+        settled = await asyncio.gather(*(self._settle_one(lease, move) for move in moves))
+        return [Settled(answer.decode()) for answer in settled]
 
     async def _settle_one(self, lease: Lease, move: Move) -> bytes:
         keys = [self._lease, f"{self._prefix}s:{move.schedule_id}"]
         expected = "" if move.expected_ms is None else str(move.expected_ms)
         fired_ms = move.ticks[-1] if move.ticks else 0
-        args = [_token(lease), expected, move.position_ms, move.definition, fired_ms, len(move.ticks)]
-        return cast(bytes, await _reached(self._settle(keys=keys, args=args)))
+        args: list[Argument] = [_token(lease), expected, move.position_ms, move.definition, fired_ms, len(move.ticks)]
+        return cast(bytes, await _reached(self._line.call(self._settle, keys, args)))
 
-    async def pause(self, schedule_id: str) -> Told:
-        return await self._told("pause", schedule_id)
+    async def pause(self, schedule_id: str, told: str) -> Told:
+        return await self._told("pause", schedule_id, told)
 
-    async def resume(self, schedule_id: str, at_ms: int) -> Told:
-        return await self._told("resume", schedule_id, at_ms)
+    async def resume(self, schedule_id: str, at_ms: int, told: str) -> Told:
+        return await self._told("resume", schedule_id, told, at_ms)
 
-    async def ask(self, run: Run) -> Told:
-        return await self._told("run", run.schedule_id, run.at_ms, run.run_id)
+    async def ask(self, run: Run, told: str) -> Told:
+        return await self._told("run", run.schedule_id, told, run.at_ms, run.run_id)
 
-    async def _told(self, what: str, schedule_id: str, at_ms: int = 0, run_id: str = "") -> Told:
+    async def _told(self, what: str, schedule_id: str, told: str, at_ms: int = 0, run_id: str = "") -> Told:
         keys = [f"{self._prefix}s:{schedule_id}", self._declared, self._runs, self._changes]
-        answer = await _reached(self._tell(keys=keys, args=[what, schedule_id, at_ms, run_id, RUNS_MAX]))
+        answer = await _reached(self._tell(keys=keys, args=[what, schedule_id, at_ms, run_id, RUNS_MAX, told]))
         return Told(answer.decode())
 
     async def runs(self) -> list[Run]:
         found = await _reached(cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(self._runs)))
-        runs = [Run(*name.decode().split(" ", 1), int(at_ms)) for name, at_ms in found.items()]
+        runs = [_run(name, at_ms) for name, at_ms in found.items()]
         return sorted(runs, key=lambda run: (run.at_ms, run))
 
     async def done(self, runs: Sequence[Run]) -> None:
         if runs:
             names = [f"{run.schedule_id} {run.run_id}" for run in runs]
-            await _reached(cast("Awaitable[int]", self._client.hdel(self._runs, *names)))
+            await _reached(self._client.hdel(self._runs, *names))
 
 
 def _token(lease: Lease) -> bytes:
     return f"{lease.fence} {lease.holder}".encode()
+
+
+def _run(name: bytes, at_ms: bytes) -> Run:
+    schedule_id, _, run_id = name.decode().partition(" ")
+    return Run(schedule_id, run_id, int(at_ms))
 
 
 def _state(row: Mapping[bytes, bytes]) -> State:
@@ -128,6 +129,7 @@ def _state(row: Mapping[bytes, bytes]) -> State:
         paused=b"paused" in row,
         fired_ms=None if fired_ms is None else int(fired_ms),
         fired=int(row.get(b"fired", 0)),
+        told=row[b"told"].decode() if b"told" in row else None,
     )
 
 

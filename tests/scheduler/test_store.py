@@ -47,7 +47,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     await client.flushdb()
 
     async def wait() -> None:
-        while await client.exists("cps:{scheduler}:lease"):
+        while await client.exists("cps:{scheduler}:lease"):  # noqa: ASYNC110 - Redis tells nobody
             await asyncio.sleep(0.01)
 
     try:
@@ -123,33 +123,33 @@ async def test_what_is_declared_replaces_what_was(bench: Bench) -> None:
     await bench.store.declare(lease, {"s": {"cron": "0 * * * *"}})
     assert await bench.store.declared() == {"s": {"cron": "0 * * * *"}}
     await bench.store.declare(lease, {})
-    assert await bench.store.pause("s") is Told.UNKNOWN
+    assert await bench.store.pause("s", "by ada") is Told.UNKNOWN
 
 
 async def test_pause_and_resume_from_then_on(bench: Bench) -> None:
     lease = await declared(bench)
-    assert await bench.store.resume("s", 500) is Told.NOTHING
-    assert await bench.store.pause("s") is Told.DONE
-    assert await bench.store.pause("s") is Told.NOTHING
+    assert await bench.store.resume("s", 500, "by bob") is Told.NOTHING
+    assert await bench.store.pause("s", "by ada") is Told.DONE
+    assert await bench.store.pause("s", "by ada") is Told.NOTHING
     assert (await bench.store.states(["s"]))["s"].paused
     assert await bench.store.settle(lease, [Move("s", 100, 110, "d")]) == [Settled.DONE]
-    assert await bench.store.resume("s", 500) is Told.DONE
-    assert await bench.store.states(["s"]) == {"s": State(500, "d")}
-    assert [await bench.store.pause(name) for name in ("other", "new")] == [Told.UNKNOWN, Told.UNKNOWN]
+    assert await bench.store.resume("s", 500, "by bob") is Told.DONE
+    assert await bench.store.states(["s"]) == {"s": State(500, "d", told="by bob")}
+    assert [await bench.store.pause(name, "by ada") for name in ("other", "new")] == [Told.UNKNOWN, Told.UNKNOWN]
     assert (await held(bench.store)).changes == 2
 
 
 async def test_resume_brings_back_a_position_that_is_ahead(bench: Bench) -> None:
     await declared(bench)
-    assert await bench.store.resume("s", 50) is Told.DONE
+    assert await bench.store.resume("s", 50, "by bob") is Told.DONE
     assert (await bench.store.states(["s"]))["s"].position_ms == 50
 
 
 async def test_runs_wait_until_they_are_done(bench: Bench) -> None:
     await declared(bench)
     late, early = Run("s", "r1", 900), Run("s", "r2", 800)
-    assert [await bench.store.ask(run) for run in (late, early, early)] == [Told.DONE] * 3
-    assert await bench.store.ask(Run("other", "r3", 1)) is Told.UNKNOWN
+    assert [await bench.store.ask(run, "by ada") for run in (late, early, early)] == [Told.DONE] * 3
+    assert await bench.store.ask(Run("other", "r3", 1), "by ada") is Told.UNKNOWN
     assert await bench.store.runs() == [early, late]
     await bench.store.done([early])
     assert await bench.store.runs() == [late]
@@ -159,7 +159,7 @@ async def test_runs_wait_until_they_are_done(bench: Bench) -> None:
 
 async def test_runs_have_a_bound(bench: Bench) -> None:
     await declared(bench)
-    told = [await bench.store.ask(Run("s", f"r{number}", number)) for number in range(RUNS_MAX + 1)]
+    told = [await bench.store.ask(Run("s", f"r{number}", number), "by ada") for number in range(RUNS_MAX + 1)]
     assert told == [Told.DONE] * RUNS_MAX + [Told.FULL]
 
 
