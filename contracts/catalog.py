@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
-from contracts import inventory, limits, orders, payment, process, schedules, shipping, technical
+from contracts import (
+    accounts,
+    deals,
+    documents,
+    identity,
+    inventory,
+    invoicing,
+    leads,
+    limits,
+    notifications,
+    orders,
+    payment,
+    process,
+    purchasing,
+    schedules,
+    shipping,
+    storefront,
+    technical,
+)
 from contracts.message import Command, Event, Message
 
 CONTEXTS: dict[str, ModuleType] = {
@@ -13,6 +31,15 @@ CONTEXTS: dict[str, ModuleType] = {
     "inventory": inventory,
     "payment": payment,
     "shipping": shipping,
+    "purchasing": purchasing,
+    "storefront": storefront,
+    "accounts": accounts,
+    "notifications": notifications,
+    "identity": identity,
+    "leads": leads,
+    "documents": documents,
+    "deals": deals,
+    "invoicing": invoicing,
     "schedules": schedules,
 }
 """The business contexts. Each has the topics `<context>.commands` and `<context>.events`."""

@@ -27,16 +27,6 @@ class AllocatedLine(BaseModel):
     warehouse: Text
 
 
-class StockTotal(BaseModel):
-    """Units of one sku, summed over all warehouses."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    sku: Identifier
-    on_hand: Units
-    reserved: Units
-
-
 class MissingLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -87,9 +77,44 @@ class StockChanged(Event, type="inventory.stock-changed.v1"):
     changed_at: UtcTime
 
 
-class StockReported(Event, type="inventory.stock-report.v1"):
-    """All stock as the reporter has heard of it. Answers the tick of a schedule: (`schedule_id`, `due_at`) names it."""
+class RestockNeeded(Event, type="inventory.restock-needed.v1"):
+    """Once per fall below the reorder point. `occurrence` is the id of the `stock-changed` event that crossed it."""
 
+    sku: Identifier
+    occurrence: Identifier
+    on_hand: Units
+    reorder_point: Units
+    reorder_quantity: Quantity
+
+
+class GoodsBooked(Event, type="inventory.received.v1"):
+    """`on_hand`: free units of the sku in that warehouse after the booking."""
+
+    sku: Identifier
+    occurrence: Identifier
+    purchase_id: Identifier
+    on_hand: Units
+
+
+class ReceiveGoods(Command, type="inventory.receive.v1", succeeds=GoodsBooked):
+    sku: Identifier
+    occurrence: Identifier
+    purchase_id: Identifier
+    quantity: Quantity
+    warehouse: Text
+
+
+class StockTotal(BaseModel):
+    """Over all warehouses."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sku: Identifier
+    on_hand: Units
+    reserved: Units
+
+
+class StockReport(Event, type="inventory.stock-report.v1"):
     schedule_id: Identifier
     due_at: UtcTime
     totals: tuple[StockTotal, ...]

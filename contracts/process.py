@@ -11,6 +11,9 @@ from contracts.message import Event, Text, UtcTime
 
 Phase = Literal["running", "compensating", "stuck", "completed", "compensated", "cancelled"]
 
+NOTE_LENGTH_MAX = 2_000
+"""Characters of what a person says to explain a decision."""
+
 
 class ProcessLifecycle(Event):
     """`step` and `reason` say where and why, from `compensating` on."""
@@ -107,7 +110,7 @@ class CancelRequested(Event, type="orchestrator.cancel.v1"):
 
     process_id: Text
     operator: Text
-    note: str | None = Field(default=None, max_length=2_000)
+    note: str | None = Field(default=None, max_length=NOTE_LENGTH_MAX)
 
 
 class MigrationRequested(Event, type="orchestrator.migrate.v1"):
@@ -119,7 +122,7 @@ class MigrationRequested(Event, type="orchestrator.migrate.v1"):
     to_version: int = Field(ge=1, strict=True)
     revision: int = Field(ge=0, strict=True)
     operator: Text
-    note: str | None = Field(default=None, max_length=2_000)
+    note: str | None = Field(default=None, max_length=NOTE_LENGTH_MAX)
 
 
 class OperatorAction(Event, type="orchestrator.operator-action.v1"):
@@ -136,7 +139,7 @@ class OperatorAction(Event, type="orchestrator.operator-action.v1"):
     try_number: int | None = Field(default=None, ge=0, strict=True)
     revision: int = Field(ge=0, strict=True)
     operator: Text
-    note: str | None = Field(default=None, max_length=2_000)
+    note: str | None = Field(default=None, max_length=NOTE_LENGTH_MAX)
     outcome_type: Text | None = None
     outcome: dict[str, Any] | None = None
     correction: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Schedules: the scheduler says that a time has come."""
+"""Schedules: what the clock says."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from contracts.message import Event, Identifier, UtcTime
 
 
 class ScheduleTick(Event, type="schedules.tick.v1"):
-    """`due_at` is when the schedule was due, however late this is said; a run that a person asked for is due when it
-    was asked for."""
+    """`due_at` is when the schedule wanted it, not when it was published."""
 
     schedule_id: Identifier
     due_at: UtcTime

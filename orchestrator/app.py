@@ -169,7 +169,7 @@ def _verified_book() -> SagaBook:
 
 def needed_topics(book: SagaBook) -> tuple[TopicSpec, ...]:
     """What the orchestrator reads and writes."""
-    return (*domain_topics(tuple(sorted(book.contexts))), *orchestrator_topics())
+    return (*domain_topics(tuple(sorted(book.contexts | book.told_contexts))), *orchestrator_topics())
 
 
 async def _prepare(settings: Settings, book: SagaBook, readiness: Readiness, store: RedisStore) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 
 from contracts.message import Command, Message
 from contracts.process import (
+    ApprovalGiven,
     CancelChild,
+    CancelRequested,
     ChildEnded,
     MigrationRequested,
     OperatorAction,
     ReleaseChild,
+    SignalSent,
     StartChild,
     TimerFired,
     UndoChild,
@@ -30,6 +33,9 @@ Schema = dict[str, Any]
 
 _ELSEWHERE: dict[type[Message], Schema] = {
     CommandFailed: {"x-topic": "the <context>.events of the command", "x-key": "the key of the command"},
+    SignalSent: {"x-topic": INBOX},
+    ApprovalGiven: {"x-topic": INBOX},
+    CancelRequested: {"x-topic": INBOX},
     MigrationRequested: {"x-topic": INBOX},
     OperatorAction: {"x-topic": INBOX},
     TimerFired: {"x-topic": INBOX},

@@ -14,7 +14,7 @@ from orchestrator.cli.failures import NotFound, Refused, StackAway, Usage
 from orchestrator.cli.migrating import Fate, Mover, named
 from orchestrator.cli.options import AsJson, EndpointsFile
 from orchestrator.cli.output import print_json, screen
-from orchestrator.cli.repair import NoWait, Operator, Wait, Yes, confirm
+from orchestrator.cli.repair import NoWait, Operator, Wait, Yes, confirm, of_bounded_length
 from orchestrator.cli.session import Session, session_of
 from orchestrator.engine.book import SagaBook, UnknownVersion
 
@@ -33,7 +33,9 @@ def migrate(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every process of that version that has not ended.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what can be moved; nothing is changed.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the histories.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why, for the histories.", callback=of_bounded_length)
+    ] = None,
     operator: Operator = None,
     yes: Yes = False,
     wait: Wait = 10.0,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.process import OperatorAction
+from contracts.process import NOTE_LENGTH_MAX, OperatorAction
 from orchestrator.cli.awaiting import append_and_wait, report
 from orchestrator.cli.failures import Refused, Usage
 from orchestrator.cli.options import AsJson, EndpointsFile, ProcessId
@@ -20,11 +20,19 @@ from orchestrator.engine.history import HistoryEntry
 
 WAIT_SECONDS_MAX = 600.0
 
+
+def of_bounded_length(note: str | None) -> str | None:
+    """Raises BadParameter (exit code 2) for a note that the inbox would not take."""
+    if note is not None and len(note) > NOTE_LENGTH_MAX:
+        raise typer.BadParameter(f"it has {len(note):,} characters; at most {NOTE_LENGTH_MAX:,} are kept")
+    return note
+
+
 Step = Annotated[
     str | None, typer.Option(metavar="STEP", help="Where it is stuck; needed only if it is stuck at several places.")
 ]
 Operator = Annotated[str | None, typer.Option(help="Who decides. Default: the user of this machine.")]
-Note = Annotated[str | None, typer.Option(help="Why, for the history.")]
+Note = Annotated[str | None, typer.Option(help="Why, for the history.", callback=of_bounded_length)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask back.")]
 Wait = Annotated[float, typer.Option("--wait", min=0, max=WAIT_SECONDS_MAX, help="Seconds to wait for the answer.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Come back as soon as the decision is in the log.")]

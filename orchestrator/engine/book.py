@@ -9,6 +9,7 @@ from typing import Any
 from contracts.catalog import Catalog, standard_catalog
 from contracts.message import Command, Event, Message
 from orchestrator.engine.plan import Plan, PlanError, compile_saga
+from orchestrator.language.blocks import Emit
 from orchestrator.language.saga import Saga
 from orchestrator.language.waiting import WaitFor
 
@@ -61,7 +62,10 @@ class SagaBook:
             self._observes[route.wants.type] = (*self._observes.get(route.wants.type, ()), route)
         commands = [message for message in self._messages() if issubclass(message, Command)]
         self.success_types = frozenset(event.type for command in commands for event in command.succeeds)
-        self.contexts = frozenset(message.type.split(".", 1)[0] for message in self._messages())
+        self.contexts = _contexts(self._messages())
+        """Whose events are read, and whose commands are sent."""
+        self.told_contexts = _contexts(self._told())
+        """Whose events sagas tell (`emit`)."""
 
     def _observing(self) -> Iterator[Route]:
         """For every block that waits for an event, and every event that calls a process off; the newest versions
@@ -81,6 +85,12 @@ class SagaBook:
             for node in plan.nodes:
                 found.extend(made for made in (node.makes, node.undo_makes) if made and issubclass(made, Command))
         return found
+
+    def _told(self) -> Iterator[type[Message]]:
+        for plan in self._plans.values():
+            for node in plan.nodes:
+                if isinstance(node.block, Emit) and node.makes is not None:
+                    yield node.makes
 
     def newest(self) -> tuple[Plan, ...]:
         """The newest version of each saga, by name."""
@@ -106,3 +116,7 @@ class SagaBook:
     def observes(self, event_type: str) -> tuple[Route, ...]:
         """The sagas that wait for it, of all versions, the newest first; several times if at several blocks."""
         return self._observes.get(event_type, ())
+
+
+def _contexts(messages: Iterable[type[Message]]) -> frozenset[str]:
+    return frozenset(message.type.split(".", 1)[0] for message in messages)

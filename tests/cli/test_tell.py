@@ -124,6 +124,12 @@ def test_cancel_calls_a_running_process_off(counterpoint: Any, world: Any) -> No
     assert (again.exit_code, "there is nothing to call off" in again.stderr) == (1, True)
 
 
+def test_a_note_that_the_inbox_would_not_take_is_a_usage_error(counterpoint: Any, world: Any) -> None:
+    result = counterpoint("cancel", world.running(), "--note", "x" * 2_001)
+    assert (result.exit_code, "at most 2,000" in result.stderr) == (2, True)
+    assert world.connections.actions == []
+
+
 def test_past_the_pivot_nothing_is_called_off(counterpoint: Any, world: Any) -> None:
     result = counterpoint("cancel", world.stuck_past_pivot())
     assert (result.exit_code, "point of no return" in result.stderr) == (1, True)

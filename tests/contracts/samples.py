@@ -43,7 +43,8 @@ def values(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[An
 def _objects(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     fields = schema.get("properties")
     if fields is None:
-        return st.dictionaries(TEXTS, JSON, max_size=3)
+        named = schema.get("additionalProperties")
+        return st.dictionaries(TEXTS, values(named, root) if isinstance(named, dict) else JSON, max_size=3)
     required = set(schema.get("required", ()))
     return st.fixed_dictionaries(
         {name: values(part, root) for name, part in fields.items() if name in required},

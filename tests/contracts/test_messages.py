@@ -87,7 +87,7 @@ def _with_unknown(value: Any) -> Any:
     if isinstance(value, dict):
         known = {
             key: inner
-            if key in ("outcome", "correction", "payload", "form", "event", "result")
+            if key in ("outcome", "correction", "payload", "form", "event", "result", "data")
             else _with_unknown(inner)
             for key, inner in value.items()
         }

@@ -23,7 +23,11 @@ from tests.contracts.samples import MESSAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = schema_files(standard_catalog())
-RETRACTED: dict[str, str] = {}
+RETRACTED: dict[str, str] = {
+    "65882452c9292bf2df18e1e3a1ba86bcfd3919b8": "0050",  # approval
+    "7347e9732c6d35349dd2a01ef9d73e10b5ec1643": "0050",  # cancel
+    "094f30c31d593b0594420287fdddfe960e9069c7": "0050",  # signal
+}
 """Git blob of a schema that was committed by mistake and never published -> the decision page that says so."""
 
 

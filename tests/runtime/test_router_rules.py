@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from contracts.catalog import standard_catalog
 from contracts.envelope import Envelope, encode_headers
 from contracts.ids import partition_of
+from contracts.leads import LeadAlertSent
 from contracts.message import Event, Message
 from contracts.orders import Address, OrderFulfilled, OrderLine, OrderPlaced
 from contracts.payment import PaymentCaptured
 from contracts.record import Headers, IncomingRecord
 from contracts.technical import CommandFailed
 from contracts.topics import INBOX, ORCHESTRATOR_DEAD_LETTERS, ORCHESTRATOR_REPLAYS, SHARDS
+from orchestrator.app import needed_topics
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.inputs import read_input
-from orchestrator.language import Saga, command
+from orchestrator.language import Saga, command, emit
 from orchestrator.runtime.router import router_topics
 from orchestrator.runtime.routing import Routed, Routing
 from orchestrator.sagas import all_sagas
@@ -23,6 +27,7 @@ from orchestrator.sagas.order_fulfilment import ORDER_FULFILMENT, reserve
 
 BOOK = SagaBook(all_sagas())
 ROUTING = Routing(BOOK)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 P = "order-fulfilment:o1"
 PLACED = OrderPlaced(
     order_id="o1",
@@ -69,6 +74,16 @@ def dead(routed: Routed) -> tuple[str, str]:
 def test_the_router_reads_the_events_of_every_context_that_a_saga_deals_with() -> None:
     contexts = {"orders.events", "inventory.events", "payment.events", "shipping.events"}
     assert router_topics(SagaBook([ORDER_FULFILMENT])) == contexts | {ORCHESTRATOR_REPLAYS}
+
+
+def test_topics_of_what_sagas_only_tell_are_needed_too() -> None:
+    def told(order: OrderPlaced) -> LeadAlertSent:
+        return LeadAlertSent(lead_id=order.order_id, at=EPOCH)
+
+    saga = Saga(name="telling", version=1, starts_on=OrderPlaced, key=lambda order: order.order_id, body=emit(told))
+    book = SagaBook([saga])
+    assert {"orders.events", "leads.events"} <= {topic.name for topic in needed_topics(book)}
+    assert "leads.events" not in router_topics(book)
 
 
 def test_a_start_goes_to_the_process_of_its_key_with_the_saga_and_version_to_start() -> None:
