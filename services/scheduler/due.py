@@ -10,14 +10,21 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from services.scheduler.schedule import Misfire, Schedule
+from services.scheduler.timing import DAY_MS
 
 GRACE_MS = 60_000
 """A tick that is later than this was missed."""
 FIRST_LOOK_MS = 60 * 60 * 1_000
-"""What was missed is looked for in the last hour first, then in twice as much, and so on."""
+"""What was missed is looked for in the last hour first."""
+MISSED_MS_MAX = 400 * DAY_MS
+"""What was missed longer ago is not looked for."""
+COUNTED_MIN = 1_000
+"""So many that are passed over are counted, if there are as many; of more, not all."""
+LOOKED_AT_MAX = 100_000
+"""Due times gone through at once: half a second of processor time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +88,25 @@ def next_due(schedule: Schedule, position_ms: int) -> int | None:
 
 def _missed(schedule: Schedule, position_ms: int, end_ms: int) -> tuple[tuple[int, ...], int]:
     """Of the due times after `position_ms` and before `end_ms`: those that the policy has announced after all, and how
-    many others there are."""
+    many others there are.
+
+    Looked for from the end, since an absence may have been long: in a span that is doubled until it holds enough, and cut
+    in half again where it holds far too many.
+    """
     kept = {Misfire.SKIP: 0, Misfire.ONCE: 1, Misfire.CATCH_UP: schedule.catch_up_max}[schedule.misfire]
-    first_ms = max(position_ms, end_ms - schedule.timing.missed_ms_max)
-    look_ms = FIRST_LOOK_MS
+    first_ms = max(position_ms, end_ms - MISSED_MS_MAX)
+    short_ms, long_ms, look_ms = 0, 2 * MISSED_MS_MAX, FIRST_LOOK_MS
     while True:
         start_ms = max(first_ms, end_ms - look_ms)
         newest: deque[int] = deque(maxlen=kept)
         count = 0
-        for at_ms in takewhile(lambda at: at < end_ms, schedule.timing.after(start_ms)):
+        for at_ms in islice(takewhile(lambda at: at < end_ms, schedule.timing.after(start_ms)), LOOKED_AT_MAX):
             count += 1
             newest.append(at_ms)
-        if start_ms <= first_ms or count > kept:
+        if count == LOOKED_AT_MAX:
+            long_ms = look_ms
+        elif start_ms <= first_ms or count > kept + COUNTED_MIN:
             return tuple(newest), count - len(newest)
-        look_ms *= 2
+        else:
+            short_ms = look_ms
+        look_ms = min(2 * look_ms, (short_ms + long_ms) // 2)

@@ -63,11 +63,6 @@ class Cron:
     def text(self) -> str:
         return f"cron {self.expression} in {self.zone}"
 
-    @property
-    def missed_ms_max(self) -> int:
-        """How far back what was missed is looked for: a bound on how long the search takes."""
-        return 400 * DAY_MS if len(self.expression.split()) == 5 else DAY_MS
-
     def after(self, position_ms: int) -> Iterator[int]:
         """All due times after `position_ms`, ascending, each once."""
         start = moment_of(position_ms).astimezone(zone_of(self.zone))
@@ -87,10 +82,6 @@ class Once:
     @property
     def text(self) -> str:
         return f"at {moment_of(self.at_ms).isoformat()}"
-
-    @property
-    def missed_ms_max(self) -> int:
-        return 400 * DAY_MS
 
     def after(self, position_ms: int) -> Iterator[int]:
         if self.at_ms > position_ms:
