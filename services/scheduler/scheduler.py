@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -240,7 +240,7 @@ class Scheduler:
         try:
             while True:
                 left_s = tenure.until_s - self._around.monotonic_s()
-                await asyncio.wait((task,), timeout=min(RENEW_S, max(0.0, left_s)))
+                await self._either(task, min(RENEW_S, max(0.0, left_s)))
                 if task.done():
                     return task.result()
                 await self._renew(tenure)
@@ -304,11 +304,17 @@ class Scheduler:
             log.warning("stopped with positions not stored", schedules=sorted(self._unsettled)[:10])
 
     async def _pause(self, wait_s: float) -> None:
-        """On the surroundings' clock, cut short by a stop."""
+        """Cut short by a stop."""
         stopped = asyncio.create_task(self._stopping.wait())
-        slept = asyncio.ensure_future(self._around.sleep(wait_s))
         try:
-            await asyncio.wait((stopped, slept), return_when=asyncio.FIRST_COMPLETED)
+            await self._either(stopped, wait_s)
         finally:
             stopped.cancel()
+
+    async def _either(self, task: asyncio.Task[Any], wait_s: float) -> None:
+        """Until `task` has ended, at most `wait_s` seconds of the surroundings' clock."""
+        slept = asyncio.ensure_future(self._around.sleep(wait_s))
+        try:
+            await asyncio.wait((task, slept), return_when=asyncio.FIRST_COMPLETED)
+        finally:
             slept.cancel()
