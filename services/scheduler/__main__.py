@@ -55,7 +55,7 @@ def main(
     """Announce what is due, until SIGTERM or SIGINT; any number of replicas, of which one announces."""
     environment = _environment()
     if context.invoked_subcommand is not None:
-        configure_logs("scheduler", level="WARNING")
+        configure_logs("scheduler")
         context.obj = _session(environment, endpoints)
         return
     chosen = file or environment.schedules

@@ -90,8 +90,8 @@ def _missed(schedule: Schedule, position_ms: int, end_ms: int) -> tuple[tuple[in
     """Of the due times after `position_ms` and before `end_ms`: those that the policy has announced after all, and how
     many others there are.
 
-    Looked for from the end, since an absence may have been long: in a span that is doubled until it holds enough, and cut
-    in half again where it holds far too many.
+    Looked for from the end, since an absence may have been long: in a span that is doubled until it holds enough, and
+    cut in half again where it holds far too many.
     """
     kept = {Misfire.SKIP: 0, Misfire.ONCE: 1, Misfire.CATCH_UP: schedule.catch_up_max}[schedule.misfire]
     first_ms = max(position_ms, end_ms - MISSED_MS_MAX)

@@ -11,14 +11,17 @@ Tests of a service use `services.sdk.testing`.
 from services.sdk.delivery import Delivery
 from services.sdk.failures import NotDone, RegistrationError, StartRefused, Unknown
 from services.sdk.handler import Handler
+from services.sdk.limits import Concurrency, Rate
 from services.sdk.retry import ONCE, Retry
 from services.sdk.service import Service
 
 __all__ = [
     "ONCE",
+    "Concurrency",
     "Delivery",
     "Handler",
     "NotDone",
+    "Rate",
     "RegistrationError",
     "Retry",
     "Service",

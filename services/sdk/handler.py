@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from contracts.message import Command, Event, Message
 from services.sdk.failures import RegistrationError
+from services.sdk.limits import Limit
 from services.sdk.retry import Retry
 
 Returned: TypeAlias = "Message | tuple[Message, ...] | list[Message] | None"
@@ -35,6 +36,9 @@ class Handler:
     """The types to inject after the message, in order."""
     returns: tuple[type[Message], ...]
     """The messages that its return annotation names."""
+    limit: Limit | None = None
+    wants: Callable[[Message], bool] | None = None
+    """Which messages of its type it takes; None: all. The others are skipped."""
 
     is_command: bool = field(init=False)
     outcomes: tuple[type[Event], ...] = field(init=False)
@@ -48,7 +52,12 @@ class Handler:
 
 
 def make_handler(
-    function: HandlerFunction, message: type[Message], retry: Retry, unfinished: Unfinished, timeout_s: float
+    function: HandlerFunction,
+    message: type[Message],
+    retry: Retry,
+    unfinished: Unfinished,
+    timeout_s: float,
+    limit: Limit | None = None,
 ) -> Handler:
     """Raises RegistrationError."""
     name = getattr(function, "__name__", repr(function))
@@ -66,7 +75,7 @@ def make_handler(
         ) from error
     parameters = _injected(name, function, message, hints)
     returns = _returned(name, message, hints)
-    return Handler(name, message, function, retry, unfinished, timeout_s, parameters, returns)
+    return Handler(name, message, function, retry, unfinished, timeout_s, parameters, returns, limit)
 
 
 def _injected(

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 from contracts.catalog import Catalog, standard_catalog
 from contracts.message import Command, Message
+from contracts.schedules import ScheduleTick
 from contracts.topics import commands_topic, replays_topic
 from services.sdk.failures import RegistrationError
 from services.sdk.handler import TIMEOUT_S, Handler, Unfinished, make_handler
+from services.sdk.limits import Limit
+from services.sdk.on_schedule import ScheduleHandlers
 from services.sdk.retry import Retry
 
 Connect = Callable[[Any], AbstractAsyncContextManager[Sequence[object]]]
@@ -49,6 +52,7 @@ class Service:
         self.contexts = tuple(contexts)
         self.catalog = catalog or standard_catalog()
         self._handlers: dict[str, Handler] = {}
+        self._schedules = ScheduleHandlers()
 
     def handles(
         self,
@@ -57,22 +61,51 @@ class Service:
         retry: Retry | None = None,
         unfinished: Unfinished = "unknown",
         timeout_s: float = TIMEOUT_S,
+        limit: Limit | None = None,
     ) -> Callable[[Function], Function]:
-        """Register the decorated `async def` for `message`. One handler a type.
+        """Register the decorated `async def` for `message`. One handler a type; versions of a message are types.
 
         `unfinished="repeat"` promises that everything the handler touches honours the idempotency key; with "unknown"
-        an execution of unknown end is never repeated, in process neither. `timeout_s` limits one execution.
+        an execution of unknown end is never repeated, in process neither. `timeout_s` limits one execution. `limit`:
+        how many executions this replica does at once, or a second.
 
         Raises:
             RegistrationError: the function does not fit the message's contract.
         """
 
         def register(function: Function) -> Function:
-            handler = make_handler(function, message, retry or Retry(), unfinished, timeout_s)
+            handler = make_handler(function, message, retry or Retry(), unfinished, timeout_s, limit)
             earlier = self._handlers.get(message.type)
             if earlier is not None:
                 raise RegistrationError(f"{handler.name}: {earlier.name} already handles {message.type}")
             self._handlers[message.type] = handler
+            return function
+
+        return register
+
+    def on_schedule(
+        self,
+        schedule_id: str,
+        *,
+        retry: Retry | None = None,
+        unfinished: Unfinished = "unknown",
+        timeout_s: float = TIMEOUT_S,
+        limit: Limit | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated `async def` for the ticks of one schedule; those of others are skipped. When the
+        schedule is due is declared in the scheduler's file (services/scheduler/declarations.py). A service may have
+        several, with the same policies.
+
+        Raises:
+            RegistrationError: as `handles`; the schedule has a handler already, or `handles(ScheduleTick)` has.
+        """
+
+        def register(function: Function) -> Function:
+            handler = make_handler(function, ScheduleTick, retry or Retry(), unfinished, timeout_s, limit)
+            earlier = self._handlers.get(ScheduleTick.type)
+            if earlier is not None and earlier.wants is None:
+                raise RegistrationError(f"{handler.name}: {earlier.name} already handles the ticks of all schedules")
+            self._handlers[ScheduleTick.type] = self._schedules.add(schedule_id, handler)
             return function
 
         return register

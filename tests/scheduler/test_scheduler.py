@@ -1,4 +1,4 @@
-"""Replicas in memory: one announces, another takes over, and whatever fails, no due time is lost or said under two ids."""
+"""Replicas in memory: one announces, another takes over; whatever fails, no due time is lost or said under two ids."""
 
 from __future__ import annotations
 
