@@ -8,6 +8,7 @@
 Tests of a service use `services.sdk.testing`.
 """
 
+from services.sdk.batch import Deliveries
 from services.sdk.delivery import Delivery
 from services.sdk.failures import NotDone, RegistrationError, StartRefused, Unknown
 from services.sdk.handler import Handler
@@ -18,6 +19,7 @@ from services.sdk.service import Service
 __all__ = [
     "ONCE",
     "Concurrency",
+    "Deliveries",
     "Delivery",
     "Handler",
     "NotDone",

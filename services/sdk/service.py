@@ -11,6 +11,7 @@ from contracts.catalog import Catalog, standard_catalog
 from contracts.message import Command, Message
 from contracts.schedules import ScheduleTick
 from contracts.topics import commands_topic, replays_topic
+from services.sdk.batch import Batching
 from services.sdk.failures import RegistrationError
 from services.sdk.handler import TIMEOUT_S, Handler, Unfinished, make_handler
 from services.sdk.limits import Limit
@@ -75,10 +76,43 @@ class Service:
 
         def register(function: Function) -> Function:
             handler = make_handler(function, message, retry or Retry(), unfinished, timeout_s, limit)
-            earlier = self._handlers.get(message.type)
-            if earlier is not None:
-                raise RegistrationError(f"{handler.name}: {earlier.name} already handles {message.type}")
-            self._handlers[message.type] = handler
+            self._add(handler)
+            return function
+
+        return register
+
+    def _add(self, handler: Handler) -> None:
+        earlier = self._handlers.get(handler.message.type)
+        if earlier is not None:
+            raise RegistrationError(f"{handler.name}: {earlier.name} already handles {handler.message.type}")
+        self._handlers[handler.message.type] = handler
+
+    def handles_batch(
+        self,
+        message: type[Message],
+        *,
+        max_records: int = 100,
+        max_wait_s: float = 0.1,
+        retry: Retry | None = None,
+        unfinished: Unfinished = "unknown",
+        timeout_s: float = TIMEOUT_S,
+        limit: Limit | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated `async def` for lists of `message`; it returns a list with one outcome for each, in
+        their order: what a handler of one message returns, or a NotDone or Unknown.
+
+        A batch is handled when it has `max_records`, or `max_wait_s` after its first. All else is as with `handles`,
+        for each message on its own. A batch that raises is done again one by one, if the handler may be repeated or is
+        certain that nothing was done. `timeout_s` limits one call, of a batch or of one message.
+
+        Raises:
+            RegistrationError: as `handles`. ValueError: a number out of range.
+        """
+        batching = Batching(max_records, max_wait_s)
+
+        def register(function: Function) -> Function:
+            made = make_handler(function, message, retry or Retry(), unfinished, timeout_s, limit, batching)
+            self._add(made)
             return function
 
         return register

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.sdk.injection import bind
 from services.sdk.limits import Rate
 from services.sdk.metrics import ServiceMetrics
+from services.sdk.middleware.batches import Batcher
 from services.sdk.middleware.dead_letter import DeadLetter
 from services.sdk.middleware.dedupe import Dedupe, Store
 from services.sdk.middleware.limited import Limited, RateGate
@@ -34,7 +35,12 @@ def chain(
     arguments = {name: bind(handler, resources) for name, handler in service.handlers.items()}
     limits = {name: handler.limit for name, handler in service.handlers.items() if handler.limit is not None}
     gates = {name: RateGate(limit, around) for name, limit in limits.items() if isinstance(limit, Rate)}
-    execute = RunHandler(arguments, metrics, around, gates)
+    batchers = {
+        name: Batcher(handler, handler.batching, arguments[name])
+        for name, handler in service.handlers.items()
+        if handler.batching is not None
+    }
+    execute = RunHandler(arguments, metrics, around, gates, batchers)
     letters = DeadLetter(service.name, execute, around)
     dedupe = Dedupe(service.name, store, letters, metrics, around, retention_ms, session)
     observed = Observe(dedupe, metrics, around)

@@ -17,6 +17,7 @@ from services.sdk.failures import NotDone, Unknown
 from services.sdk.handler import Handler
 from services.sdk.injection import Arguments
 from services.sdk.metrics import ServiceMetrics
+from services.sdk.middleware.batches import Batcher
 from services.sdk.middleware.deadline import left_s
 from services.sdk.middleware.limited import RateGate
 from services.sdk.reasons import Code, Reason
@@ -36,7 +37,9 @@ class RunHandler:
         metrics: ServiceMetrics,
         around: Surroundings,
         gates: Mapping[str, RateGate],
+        batchers: Mapping[str, Batcher],
     ) -> None:
+        self._batchers = batchers
         self._arguments = arguments
         self._gates = gates
         self._metrics = metrics
@@ -73,9 +76,14 @@ class RunHandler:
 
     async def _attempt(self, handler: Handler, work: Work, attempt: int, *, uncertain: bool) -> Returned | Failure:
         delivery = delivery_of(work, attempt, unfinished=uncertain)
-        call = handler.function(work.message, *self._arguments[work.envelope.type](delivery))
+        batcher = self._batchers.get(work.envelope.type)
         try:
-            returned = await self._limits.within(handler.timeout_s, call)
+            if batcher is not None:
+                assert work.message is not None, "work without a message is refused before"
+                returned = await batcher.handled(work.message, delivery)
+            else:
+                call = handler.function(work.message, *self._arguments[work.envelope.type](delivery))
+                returned = await self._limits.within(handler.timeout_s, call)
         except NotDone as error:
             return Failure(error.code, error.message, certain=True, retryable=error.retryable)
         except Unknown as error:
