@@ -1,7 +1,7 @@
 """Limited: a message waits for its handler's turn before anything is known of it in the inbox.
 
 So one that is killed while it waits has no mark and has done nothing, and a command whose deadline passes meanwhile is
-refused with effect none. It keeps its place among the service's `concurrency` (docs/decisions/0111-handler-limits.md).
+refused with effect none. It keeps its place among the service's `concurrency` (decision 0111).
 """
 
 from __future__ import annotations
