@@ -19,7 +19,7 @@ ARGS ?=
 MINUTES ?=
 SCALE ?= 1
 
-.PHONY: help setup up down demo test chaos simulate check bench bench-waiting schemas handlers
+.PHONY: help setup up down demo test chaos simulate check bench bench-waiting bench-scale schemas handlers
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench: setup ## speed of the order flow beside the raw figure and two peers (ORD
 
 bench-waiting: setup ## what a waiting process costs: bytes of Redis, idle processor time (ARGS="--processes 20000")
 	@$(PY) -m benchmarks.waiting $(ARGS)
+
+bench-scale: setup ## engines, waiting processes, timers, recovery, backlog, the audit's share (python -m benchmarks.NAME --help)
+	@set -e; for part in engines waiting_scale timers_due recovery backlog audit_share; do $(PY) -m benchmarks.$$part $(ARGS); done
 
 schemas: setup ## write contracts/schemas
 	$(PY) -m contracts.schemas --write

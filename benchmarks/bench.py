@@ -27,7 +27,7 @@ from benchmarks.flow import run_orders
 from benchmarks.hops import hop_times
 from benchmarks.peers.flow import steps_of
 from benchmarks.peers.run import run_peers
-from benchmarks.processor_time import snapshot, used_between
+from benchmarks.processor_time import Window
 from benchmarks.screen import print_report
 from deploy.local.stack import Stack
 from deploy.local.state import Settings
@@ -117,12 +117,11 @@ def _measure_flow(data: Path, orders: int, profile: bool, rates: dict[int, int])
     try:
         asyncio.run(run_orders(endpoints.kafka, WARM_UP_ORDERS, "warm", seconds_max=SECONDS_MAX))
         latency = [_latency(endpoints.kafka, rate, seconds) for rate, seconds in rates.items()]
-        before = snapshot(pids)
-        flow = asyncio.run(run_orders(endpoints.kafka, orders, "load", seconds_max=SECONDS_MAX))
-        used = used_between(before, snapshot(pids))
+        window = Window(pids)
+        flow = asyncio.run(run_orders(endpoints.kafka, orders, "load", seconds_max=SECONDS_MAX, window=window))
     finally:
         stack.down()
-    steps = steps_of(orders)
+    steps, used = steps_of(orders), window.used
     throughput = {
         "completed": flow.completed,
         "seconds": round(flow.seconds, 2),

@@ -9,9 +9,10 @@ Source: CloudEvents 1.0.2, Kafka protocol binding 1.0.2, section 3.2 (binary con
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -62,6 +63,10 @@ class Envelope(NamedTuple):
     def deadline_ms(self) -> int | None:
         """The deadline in milliseconds since the epoch. Raises EnvelopeError if it is not RFC 3339."""
         return None if self.deadline is None else parse_time(self.deadline)
+
+
+_made = partial(tuple.__new__, Envelope)
+"""An envelope of all its values in order: what a named tuple does by itself, without a function of Python's."""
 
 
 def encode_headers(envelope: Envelope) -> Headers:
@@ -116,9 +121,9 @@ _FIELDS = (
 
 
 @lru_cache(maxsize=LAYOUTS_MAX)
-def _layout(names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Where the value of each of `_FIELDS` is among headers of these names, -1 if there is none. None if one is there
-    twice, or there are extensions."""
+def _layout(names: tuple[str, ...]) -> Callable[[Sequence[bytes | None]], tuple[bytes | None, ...]] | None:
+    """Takes the value of each of `_FIELDS` out of those of headers with these names, and the last one, which is none of
+    theirs, where there is none. None if one is there twice, or there are extensions."""
     places = dict.fromkeys(_FIELDS, -1)
     for place, name in enumerate(names):
         lowered = name.lower()
@@ -130,7 +135,8 @@ def _layout(names: tuple[str, ...]) -> tuple[int, ...] | None:
             return None
         else:
             places[attribute] = place
-    return tuple(places.values())
+    take: Callable[[Sequence[bytes | None]], tuple[bytes | None, ...]] = itemgetter(*places.values())
+    return take
 
 
 def decode_headers(headers: Headers) -> Envelope:
@@ -153,27 +159,28 @@ def _decode_usual(headers: Headers) -> Envelope | None:
         return None
     # Where -1 leads.
     values.append(None)
-    spec, content, id_, source, type_, time, process, cause, key, deadline, try_, undoes, trace = [
-        values[place] for place in layout
-    ]
+    spec, content, id_, source, type_, time, process, cause, key, deadline, try_, undoes, trace = layout(values)
     if spec != b"1.0" or content != b"application/json" or not id_ or not source or not type_:
         return None
     if len(id_) > ATTRIBUTE_LENGTH_MAX or len(source) > ATTRIBUTE_LENGTH_MAX:
         return None
     try:
-        return Envelope(
-            id_.decode(),
-            source.decode(),
-            type_.decode(),
-            # Empty is not absent for the time alone, which nothing here reads.
-            None if time is None else time.decode(),
-            process.decode() if process else None,
-            cause.decode() if cause else None,
-            key.decode() if key else None,
-            _checked_time(deadline.decode()) if deadline else None,
-            _checked_number(try_.decode()) if try_ else None,
-            tuple([part for part in undoes.decode().split(",") if part]) if undoes else (),
-            trace.decode() if trace else None,
+        return _made(
+            (
+                id_.decode(),
+                source.decode(),
+                type_.decode(),
+                # Empty is not absent for the time alone, which nothing here reads.
+                None if time is None else time.decode(),
+                process.decode() if process else None,
+                cause.decode() if cause else None,
+                key.decode() if key else None,
+                _checked_time(deadline.decode()) if deadline else None,
+                _checked_number(try_.decode()) if try_ else None,
+                tuple([part for part in undoes.decode().split(",") if part]) if undoes else (),
+                trace.decode() if trace else None,
+                NO_EXTENSIONS,
+            )
         )
     except (UnicodeDecodeError, EnvelopeError):
         return None

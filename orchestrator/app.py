@@ -33,6 +33,7 @@ from operations.logs import configure_logs
 from orchestrator.engine.book import SagaBook
 from orchestrator.runtime.audit_loop import AuditLoop, AuditMetrics
 from orchestrator.runtime.audit_redis import RedisAuditStore
+from orchestrator.runtime.auditor import SHARE
 from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.clock import Clock
 from orchestrator.runtime.clock_ownership import ClockOwnership
@@ -87,6 +88,7 @@ class Settings:
     instance: str
     metrics_port: int
     snapshot_seconds: float = SnapshotSettings().sample_age_s
+    audit_share: float = SHARE
 
 
 def main(
@@ -100,6 +102,9 @@ def main(
         float,
         typer.Option("--snapshot-after", min=1, hidden=True, help="Seconds that a change waits for its snapshot."),
     ] = SnapshotSettings().sample_age_s,
+    audit_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of its time, at most, that an engine audits its shards; 0: never.")
+    ] = SHARE,
 ) -> None:
     """Run the orchestrator: any of its roles in this OS process, until SIGTERM."""
     environment = Environment()
@@ -110,7 +115,7 @@ def main(
         raise typer.Exit(2)
     try:
         kafka, redis_url = _stack(endpoints, environment)
-        settings = Settings(kafka, redis_url, wanted, instance, metrics_port, snapshot_seconds)
+        settings = Settings(kafka, redis_url, wanted, instance, metrics_port, snapshot_seconds, audit_share)
         uvloop.run(_run(settings))
     except (Refused, EndpointsError, StoreRefused) as error:
         log.error("refused to start", reason=str(error))
@@ -245,9 +250,10 @@ class _Program:
             snapshotter = self._snapshotter(engine)
             observers.append(snapshotter.observe)
             self._loops.append(snapshotter)
-            audit = self._audit(engine)
-            observers.append(audit.observe)
-            self._loops.append(audit)
+            if self._settings.audit_share:
+                audit = self._audit(engine)
+                observers.append(audit.observe)
+                self._loops.append(audit)
         if "clock" in roles:
             clock = self._clock(engine)
             observers.append(clock.observe)
@@ -283,7 +289,13 @@ class _Program:
     def _audit(self, engine: EngineLoop) -> AuditLoop:
         metrics = AuditMetrics(self._metrics.registry, time.time)
         store = RedisAuditStore(self._store)
-        return AuditLoop(store, lambda: engine.ownership.owned, metrics, monotonic=time.monotonic)
+        return AuditLoop(
+            store,
+            lambda: engine.ownership.owned,
+            metrics,
+            monotonic=time.monotonic,
+            share=self._settings.audit_share,
+        )
 
     def _clock(self, engine: EngineLoop | None) -> Clock:
         """With the engine in the same OS process it fires that engine's timers, else it joins a group of its own."""

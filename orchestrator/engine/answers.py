@@ -3,7 +3,6 @@ they settle."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import ValidationError
@@ -15,15 +14,14 @@ from orchestrator.engine.blocks import command, subsaga, undo
 from orchestrator.engine.building import PayloadInvalid, parse_payload
 from orchestrator.engine.decision import Reason
 from orchestrator.engine.plan import Node
-from orchestrator.engine.process import Outcome
+from orchestrator.engine.process import Outcome, Value
 from orchestrator.engine.turn import Turn
 from orchestrator.language.blocks import CommandStep, Subsaga
 
 NUMBER_LENGTH_MAX = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Value, frozen=True):
     """What a causation id points at: a try of a step, or an attempt of its undo."""
 
     node: Node

@@ -7,7 +7,6 @@ same before there is a process. What no block can want any more is ignored.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import msgspec
 from pydantic import BaseModel
@@ -20,7 +19,7 @@ from orchestrator.engine.correlation import calls_off, concerns
 from orchestrator.engine.decision import Reason, Verdict
 from orchestrator.engine.inputs import Input
 from orchestrator.engine.plan import Node, Plan
-from orchestrator.engine.process import Early
+from orchestrator.engine.process import Early, Value
 from orchestrator.engine.turn import Turn
 from orchestrator.language.waiting import signal_type
 
@@ -34,8 +33,7 @@ DIGEST_BYTES = 8
 """Of an id that is remembered: a new id is taken for one of a thousand once in 2**54 messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Value, frozen=True):
     """What came, read by its contract."""
 
     type: str

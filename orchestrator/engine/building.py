@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 
 from contracts.message import Message
 from orchestrator.engine.plan import Slot
+from orchestrator.engine.process import Value
 
 if TYPE_CHECKING:
     from orchestrator.engine.captured import Captured
@@ -38,8 +38,7 @@ class PayloadInvalid(ValueError):
     """A payload does not fit its contract."""
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Value, frozen=True):
     """A message that a builder has made, ready to be sent."""
 
     key: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 from pydantic import BaseModel
@@ -11,15 +10,14 @@ from pydantic import BaseModel
 from contracts.message import Message
 from orchestrator.engine.building import BuilderFailed, PayloadInvalid, parse_payload
 from orchestrator.engine.plan import Node, Plan, Slot
-from orchestrator.engine.process import NodeState, Outcome, Start, StepState
+from orchestrator.engine.process import NodeState, Outcome, Start, StepState, Value
 from orchestrator.language.blocks import ON_STUCK
 from orchestrator.language.flow import ForEach
 from orchestrator.language.injection import Ending, Stuck
 from orchestrator.language.waiting import captured_as
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(Value, frozen=True):
     """`place` is the block that asks; what an alternative has captured that was given up, only that alternative sees.
     `own` overrides, by step key, what steps have captured:
     an undo of one try sees that try's outcome."""

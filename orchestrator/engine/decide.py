@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 from pydantic import ValidationError
 
@@ -102,7 +100,7 @@ def _first(book: SagaBook, before: Process | None, item: Input) -> Decision:
         return early.ignored(before, item, "invalid-payload")
     if expiry.too_old(item):
         letter = too_old_effect(item.process_id, message.key, item.data, item.envelope, item.offset, item.at_ms)
-        return replace(early.ignored(before, item, "too-old"), effects=(letter.record,))
+        return msgspec.structs.replace(early.ignored(before, item, "too-old"), effects=(letter.record,))
     return _start(plan, before, item, item.envelope.type, item.data)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from contracts.record import OutgoingRecord
-from orchestrator.engine.process import Process
+from orchestrator.engine.process import Process, Value
 
 Result = Literal["applied", "buffered", "ignored"]
 Reason = Literal[
@@ -47,8 +46,7 @@ Verdict = Reason | Literal["buffered"] | None
 """What an input comes to: ignored for a reason, kept for later, or applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Value, frozen=True):
     """A duration for the histograms: of one step (sent to settled), of a whole process, or of a wait for a permit
     (`name`: the limiter's, `outcome`: its kind)."""
 
@@ -59,8 +57,7 @@ class Measure:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class LimiterMeasure:
+class LimiterMeasure(Value, frozen=True):
     """What one input has made of a limiter. `waiting`: requests in its line; of a rate, permits that are given away
     ahead of their time."""
 
@@ -72,8 +69,7 @@ class LimiterMeasure:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value, frozen=True):
     """`process` None: nothing is kept. `history`: one encoded entry (see orchestrator.engine.history). `forget`: what
     the process was, its history included, is dropped first (see orchestrator.engine.expiry)."""
 

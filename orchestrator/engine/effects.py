@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from contracts.envelope import Envelope, decode_headers, encode_headers, format_time
@@ -14,7 +13,7 @@ from contracts.process import ProcessLifecycle
 from contracts.record import Headers, OutgoingRecord
 from contracts.topics import INBOX, MESSAGE_BYTES_MAX, ORCHESTRATOR_DEAD_LETTERS, SHARDS
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
-from orchestrator.engine.process import Early
+from orchestrator.engine.process import Early, Value
 
 RECORD_OVERHEAD_BYTES = 1024
 """Room kept for a record's framing, within the broker's limit (our own margin; a batch's header has 61 bytes)."""
@@ -27,6 +26,9 @@ LARGE_BYTES = 64 * 1024
 TRACEPARENT_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2 (version 00)."""
 
+_SPAN_AT = len("00-") + 32 + len("-")
+"""Where the span id begins in it; it has 16 digits."""
+
 
 class EffectTooLarge(ValueError):
     """The broker would refuse the message; the process is stuck instead."""
@@ -38,8 +40,7 @@ time_text = lru_cache(maxsize=TIMES_MAX)(format_time)
 """All messages of one turn have the same time, and most of them the same deadline."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Value, frozen=True):
     """A record to publish, with the attributes that history shows."""
 
     record: OutgoingRecord
@@ -103,16 +104,30 @@ def emit_effect(
     return _effect(event.topic, key, data, envelope)
 
 
-def lifecycle_effect(event: ProcessLifecycle, *, serial: str, now_ms: int, traceparent: str, causation: str) -> Effect:
+def lifecycle_effect(
+    event: type[ProcessLifecycle],
+    process: str,
+    data: bytes,
+    *,
+    serial: str,
+    now_ms: int,
+    traceparent: str,
+    causation: str,
+) -> Effect:
     """`serial` tells the events of one process apart: its revision, and their number within it, from 0."""
-    identity = f"{event.process_id}/phase/{serial}"
-    return notice_effect(
-        event, event.process_id, id=identity, now_ms=now_ms, traceparent=traceparent, causation=causation
-    )
+    identity = f"{process}/phase/{serial}"
+    return _notice(event, process, data, id=identity, now_ms=now_ms, traceparent=traceparent, causation=causation)
 
 
 def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: str, causation: str) -> Effect:
     """The orchestrator's own event about a process."""
+    data = event.to_json()
+    return _notice(type(event), key, data, id=id, now_ms=now_ms, traceparent=traceparent, causation=causation)
+
+
+def _notice(
+    event: type[Event], key: str, data: bytes, *, id: str, now_ms: int, traceparent: str, causation: str
+) -> Effect:
     envelope = Envelope(
         id=id,
         source=ORCHESTRATOR_SOURCE,
@@ -121,7 +136,7 @@ def notice_effect(event: Event, key: str, *, id: str, now_ms: int, traceparent: 
         causation_id=causation,
         traceparent=child_traceparent(traceparent, id),
     )
-    return _effect(event.topic, key, event.to_json(), envelope)
+    return _effect(event.topic, key, data, envelope)
 
 
 def inbox_effect(
@@ -210,6 +225,5 @@ def first_traceparent(given: str | None, process: str) -> str:
 
 def child_traceparent(parent: str, identity: str) -> str:
     """The same trace, with a span id derived from the message id (nothing in here is random)."""
-    version, trace, _, flags = parent.split("-")
-    span = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return f"{version}-{trace}-{span}-{flags}"
+    span = hashlib.sha256(identity.encode()).digest()[:8].hex()
+    return f"{parent[:_SPAN_AT]}{span}{parent[_SPAN_AT + 16 :]}"

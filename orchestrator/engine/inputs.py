@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from contracts.envelope import Envelope, EnvelopeError, decode_headers
 from contracts.record import IncomingRecord
+from orchestrator.engine.process import Value
 
 SAGA_HEADER = "cp_saga"
 VERSION_HEADER = "cp_version"
@@ -27,8 +26,7 @@ class InputError(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Value, frozen=True):
     """Something that can change a process, in the order of the log."""
 
     offset: int

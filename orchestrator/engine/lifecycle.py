@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from contracts.process import (
     Phase,
     ProcessCancelled,
@@ -26,6 +28,33 @@ ENDED: dict[Phase, type[ProcessLifecycle]] = {
 }
 
 
+class _Undisturbed(msgspec.Struct, gc=False):
+    """What every event says of which there is nothing more to say; in the order of the contract."""
+
+    process_id: str
+    saga: str
+    version: int
+    phase: Phase
+    at: datetime
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def lifecycle_json(
+    event: type[ProcessLifecycle], process: Process, phase: Phase, step: str | None, reason: str | None, now_ms: int
+) -> bytes:
+    """The payload as the contract writes it. A start and a completion, which are most of them, are made without it: a
+    tenth of the time, and nothing in them that it could reject."""
+    at = datetime.fromtimestamp(now_ms / 1000, UTC)
+    if step is None and reason is None:
+        return _encoder.encode(_Undisturbed(process.id, process.saga, process.version, phase, at))
+    said = event(
+        process_id=process.id, saga=process.saga, version=process.version, phase=phase, step=step, reason=reason, at=at
+    )
+    return said.to_json()
+
+
 def announce(turn: Turn, after: Process, resumed: Phase) -> None:
     """Lifecycle events for every phase that this turn has entered, in order. `resumed`: where one that is no longer
     stuck goes on."""
@@ -43,15 +72,12 @@ def announce(turn: Turn, after: Process, resumed: Phase) -> None:
             entered.append((ProcessStuck, "stuck", address, reason))
     if after.ended is not None and after.ended != before.ended:
         entered.append((ENDED[after.ended], after.ended, *why))
-    at = datetime.fromtimestamp(turn.now_ms / 1000, UTC) if entered else None
     for number, (event, phase, where, what) in enumerate(entered):
-        assert at is not None
-        announced = event(
-            process_id=after.id, saga=after.saga, version=after.version, phase=phase, step=where, reason=what, at=at
-        )
         turn.send(
             lifecycle_effect(
-                announced,
+                event,
+                after.id,
+                lifecycle_json(event, after, phase, where, what, turn.now_ms),
                 serial=f"{after.revision}.{number}",
                 now_ms=turn.now_ms,
                 traceparent=before.start.traceparent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -116,6 +117,9 @@ class Plan:
 
     def find(self, path: str) -> Node | None:
         """The node of a step path, such as `charge` or `ship[3].dispatch`; None if the saga has no such place."""
+        if "." not in path:
+            alone = self.by_key.get(path)
+            return None if alone is None or self._loops[alone.number] else alone
         scope, _, name = path.rpartition(".")
         node = self.by_key.get(name)
         if node is None or tuple(part.partition("[")[0] for part in scope.split(".") if part) != self.loops(node):
@@ -136,14 +140,32 @@ class Plan:
 
     def loops(self, node: Node) -> tuple[str, ...]:
         """Names of the loops around a node, the outermost first."""
-        found: list[str] = []
-        parent = node.parent
-        while parent is not None:
-            around = self.nodes[parent]
-            if isinstance(around.block, LOOPS):
-                found.append(around.name)
-            parent = around.parent
-        return tuple(reversed(found))
+        return self._loops[node.number]
+
+    @cached_property
+    def _loops(self) -> tuple[tuple[str, ...], ...]:
+        found: list[tuple[str, ...]] = []
+        for node in self.nodes:
+            if node.parent is None:
+                found.append(())
+                continue
+            around = self.nodes[node.parent]  # it has been numbered before
+            found.append((*found[node.parent], *((around.name,) if isinstance(around.block, LOOPS) else ())))
+        return tuple(found)
+
+    @cached_property
+    def ways_up(self) -> tuple[tuple[tuple[str, int | None], ...], ...]:
+        """By number, the keys of the blocks around a node, the innermost first; of a fallback, with the position of the
+        alternative that the node is in. Fit for nodes that no loop is around."""
+        found: list[tuple[tuple[str, int | None], ...]] = []
+        for node in self.nodes:
+            if node.parent is None:
+                found.append(())
+                continue
+            around = self.nodes[node.parent]
+            position = node.position if isinstance(around.block, Fallback) else None
+            found.append(((around.key, position), *found[node.parent]))
+        return tuple(found)
 
     def contains(self, block: Node, node: Node) -> bool:
         """`node` is `block` or in it, whatever their scopes."""

@@ -53,21 +53,32 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     """
 
 
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """What lives for one decision: frozen as a dataclass is, and made in a twentieth of its time (0.04 us, not 0.8)."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_headers_decoder = msgspec.msgpack.Decoder(Headers)
+
+
 class StoredRecord(Struct, frozen=True, rename={"topic": "t", "key": "k", "value": "v", "headers": "h"}):
     """A sent message, byte for byte."""
 
     topic: str
     key: bytes | None
     value: bytes
-    headers: Headers
+    headers: msgspec.Raw
+    """As they are stored: hardly a message is sent twice, but each is written with every checkpoint of its process. As
+    pairs they were most of what the collector had to look at."""
 
     @classmethod
     def of(cls, record: OutgoingRecord) -> StoredRecord:
-        return cls(topic=record.topic, key=record.key, value=record.value, headers=record.headers)
+        headers = msgspec.Raw(_encoder.encode(record.headers))
+        return cls(topic=record.topic, key=record.key, value=record.value, headers=headers)
 
     def outgoing(self) -> OutgoingRecord:
         shard = partition_of((self.key or b"").decode(), SHARDS) if self.topic == INBOX else None
-        return OutgoingRecord(self.topic, self.key, self.value, self.headers, shard)
+        return OutgoingRecord(self.topic, self.key, self.value, _headers_decoder.decode(self.headers), shard)
 
 
 class Try(Struct, frozen=True, rename={"number": "n", "state": "s", "sent_at_ms": "a"}):
@@ -305,7 +316,6 @@ class Process(Struct, frozen=True):
         return tuple(found)
 
 
-_encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Process)
 
 

@@ -23,6 +23,7 @@ from orchestrator.language.saga import RETURNS
 
 Move = Literal["start", "done", "failed", "undo", "undone"]
 DEADLINE_TIMER = "deadline"
+IDLE = StepState()
 
 
 class Turn:
@@ -100,6 +101,12 @@ class Turn:
     def alive(self, node: Node) -> bool:
         """Everything around the node still goes forward, and no fallback has given it up: it may begin, and its end
         counts."""
+        if not node.scope:
+            for key, position in self.plan.ways_up[node.number]:
+                found = self.nodes.get(key)
+                if found is None or found.status != "running" or position not in (None, found.count):
+                    return False
+            return True
         number, scope = node.number, node.scope
         while (parent := self.plan.nodes[number].parent) is not None:
             around = self.plan.nodes[parent]
@@ -165,7 +172,7 @@ class Turn:
     # State.
 
     def step(self, node: Node) -> StepState:
-        return self.steps.get(node.key) or StepState()
+        return self.steps.get(node.key, IDLE)
 
     def path(self, node: Node) -> str:
         """The step's path as its commands' ids have it: a migration may have renamed it since."""

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 
 from contracts.record import IncomingRecord
 from contracts.topics import INBOX_BYTES_MAX
+from operations.fetch_sessions_kafka import keep_fetch_sessions
 from orchestrator.runtime.backoff import Backoff
 from orchestrator.runtime.log import LogUnavailable, Membership, Place, PositionLost, Start
 
@@ -95,7 +96,7 @@ class KafkaSubscription:
                 return
 
     def _new_consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             bootstrap_servers=self._servers,
             group_id=self._group,
             group_instance_id=f"{self._instance}.{self._group}",
@@ -111,6 +112,8 @@ class KafkaSubscription:
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=INBOX_BYTES_MAX,
         )
+        keep_fetch_sessions(consumer)
+        return consumer
 
     # Membership, called by the listener.
 

@@ -17,6 +17,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from contracts.record import IncomingRecord
+from operations.fetch_sessions_kafka import keep_fetch_sessions
 from services.sdk.failures import BusAwayError
 from services.sdk.ports import Bounds, Listener, Place
 
@@ -65,6 +66,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             max_poll_interval_ms=POLL_INTERVAL_MAX_MS,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
         )
+        keep_fetch_sessions(consumer)
         consumer.subscribe(self._topics, listener=self)
         self._consumer = consumer
         try:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from contracts.record import IncomingRecord, OutgoingRecord
 
 
@@ -38,7 +40,7 @@ class Found(StrEnum):
     """The id of a message with another type or payload."""
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """Asks to execute a message. `fence` is unique to this execution."""
 
     place: Place
@@ -53,7 +55,7 @@ class Claim(NamedTuple):
     """From `<service>.replays`: may execute what was dead-lettered."""
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """`fence` is the mark's fence as it is now: what a settlement must name. `outcomes` only if SETTLED."""
 
     found: Found
@@ -61,7 +63,7 @@ class Answer(NamedTuple):
     outcomes: bytes = b""
 
 
-class Settlement(NamedTuple):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """Stores the outcomes of an execution, if the mark still has its fence."""
 
     place: Place
@@ -74,7 +76,7 @@ class Settlement(NamedTuple):
     """A dead-lettered event: a replay may execute it."""
 
 
-class Exchange(NamedTuple):
+class Exchange(msgspec.Struct, frozen=True, gc=False):
     """One atomic step of the inbox. Settlements come first, then claims, each in order.
 
     `number` counts the steps of one session from 1. `positions`: for each partition touched, the next offset as this
@@ -87,7 +89,7 @@ class Exchange(NamedTuple):
     claims: tuple[Claim, ...] = ()
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """`stored[i]`: the i-th settlement's fence was still there, so its outcomes are stored."""
 
     stored: tuple[bool, ...]

@@ -42,6 +42,9 @@ PLAIN: dict[object, st.SearchStrategy[Any]] = {
     bytes: BYTES,
     bool: st.booleans(),
     type(None): st.none(),
+    msgspec.Raw: st.lists(st.tuples(TEXTS, BYTES), max_size=2).map(
+        lambda pairs: msgspec.Raw(msgspec.msgpack.encode(pairs))
+    ),
 }
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from random import Random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def seen_later(item: Input) -> Input:
     if item.envelope.type != OperatorAction.type:
         return item
     action = OperatorAction.model_validate_json(item.data)
-    return replace(item, data=action.model_copy(update={"revision": action.revision + 1}).to_json())
+    return msgspec.structs.replace(item, data=action.model_copy(update={"revision": action.revision + 1}).to_json())
 
 
 def moved(run: tuple[Fed, ...], other: Saga, at: int) -> tuple[bool, list[list[OutgoingRecord]]]:

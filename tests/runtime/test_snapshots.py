@@ -60,7 +60,7 @@ def large_rules() -> Rules:
             return decision
         assert decision.process is not None
         grown = msgspec.structs.replace(decision.process, seen=(b"x" * (2 * RECORD_BYTES_MAX + 7),))
-        return replace(decision, process=grown, history=bytes(range(256)) * 5_000)
+        return msgspec.structs.replace(decision, process=grown, history=bytes(range(256)) * 5_000)
 
     return replace(fake_rules(), decide=decide)
 

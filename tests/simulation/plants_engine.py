@@ -4,7 +4,6 @@ the world outside, the judge of the test kit, and processes that do not end."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -191,7 +190,7 @@ def early_event_never_given_up() -> None:
 
     def on_timer(before: Process, item: Input) -> Decision:
         decision = original(before, item)
-        return replace(decision, effects=())
+        return msgspec.structs.replace(decision, effects=())
 
     original = early.on_timer
     put(early, "on_timer", on_timer)

@@ -16,6 +16,7 @@ from typing import Literal
 
 from contracts.ids import command_id
 from contracts.message import Command
+from contracts.record import OutgoingRecord
 from orchestrator.engine import permits
 from orchestrator.engine.blocks import undo as undoing
 from orchestrator.engine.building import BuilderFailed, build
@@ -121,7 +122,7 @@ def new_try(turn: Turn, node: Node) -> None:
 def try_with(turn: Turn, node: Node, key: str, data: bytes) -> None:
     """A new try with this payload."""
     if _block(node).limits:
-        record = StoredRecord(topic=_makes(node).topic, key=key.encode(), value=data, headers=())
+        record = StoredRecord.of(OutgoingRecord(_makes(node).topic, key.encode(), data, ()))
         turn.change(node, status="limited", record=record)
         permits.ask(turn, node.key)
     else:
@@ -178,10 +179,9 @@ def settle(turn: Turn, node: Node, outcome: Outcome) -> None:
     """The first success of any try."""
     _stop_timers(turn, node)
     turn.unblock(node.key)
-    turn.change(node, status="succeeded", outcome=outcome, refusal=None, detail=None, renew=False)
+    turn.change(node, status="succeeded", outcome=outcome, refusal=None, detail=None, renew=False, record=None)
     turn.measure_step(node, "succeeded")
     undoing.undo_other_tries(turn, node, outcome)
-    turn.change(node, record=None)
     turn.done(node)
 
 

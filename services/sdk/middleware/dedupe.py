@@ -10,6 +10,8 @@ from __future__ import annotations
 from itertools import count
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from contracts.topics import dead_letters_topic
 from services.sdk.failures import FenceLostError
 from services.sdk.metrics import ServiceMetrics
@@ -57,12 +59,12 @@ class Dedupe:
         refusal = self._refusal(work)
         if refusal is not None and refusal.dead:
             # An event that must not be executed: nothing is stored, so a replay finds no mark and executes it.
-            return refusal._replace(dead=False)
+            return replace(refusal, dead=False)
         claim = self._claim(work, refusal)
         answer = await self._store.claim(claim)
         match answer.found:
             case Found.NEW | Found.UNFINISHED:
-                held = work._replace(unfinished=True) if answer.found is Found.UNFINISHED else work
+                held = replace(work, unfinished=True) if answer.found is Found.UNFINISHED else work
                 never = self._never(work)
                 if never is not None:
                     # An earlier execution started it, and this one must not: what it did, nobody knows.

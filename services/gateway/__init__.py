@@ -1,0 +1,1 @@
+"""The gateway: web forms and signed webhooks over HTTP become events on Kafka, each exactly one id."""
