@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from contracts.message import Message
 from services.sdk.batch import FAILED, Batching, Deliveries
 from services.sdk.delivery import Delivery
@@ -94,7 +96,7 @@ class Batcher:
         return isinstance(error, NotDone) or self._handler.unfinished == "repeat"
 
     async def _call(self, batch: list[_Waiting], *, unsure: bool) -> list[Any]:
-        deliveries = Deliveries(one.delivery._replace(unfinished=one.delivery.unfinished or unsure) for one in batch)
+        deliveries = Deliveries(one.delivery if not unsure else replace(one.delivery, unfinished=True) for one in batch)
         messages = [one.message for one in batch]
         call = self._handler.function(messages, *self._arguments(deliveries))
         outcomes = await self._limits.within(self._handler.timeout_s, call)
