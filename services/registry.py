@@ -22,6 +22,7 @@ from services.sdk import Handler, Service
 from services.sdk.outside.options import CALL_OPTIONS
 from services.shipping import handlers as shipping
 from services.shipping import resources as shipping_resources
+from services.stockreport import handlers as stockreport
 
 HANDLERS_FILE: Final = Path(contracts.__file__).parent / "handlers.json"
 
@@ -38,6 +39,7 @@ _ALL: Final = (
     Registered(inventory.service, (inventory_resources.OPENING_OPTION,)),
     Registered(payment.service, (payment_resources.URL_OPTION, *CALL_OPTIONS)),
     Registered(shipping.service, (shipping_resources.URL_OPTION, *CALL_OPTIONS)),
+    Registered(stockreport.service, ()),
 )
 REGISTRY: Final[Mapping[str, Registered]] = MappingProxyType({one.service.name: one for one in _ALL})
 HOST_OPTIONS: Final = ("accept_empty_store", "concurrency", "leave_on_stop", "retention_hours")

@@ -18,7 +18,7 @@ from rich.table import Table
 from deploy.local.errors import StackError
 from deploy.local.ports import WantedPorts
 from deploy.local.progress import Progress
-from deploy.local.site import NAMES, SERVICES
+from deploy.local.site import COMPANIONS, NAMES, SERVICES
 from deploy.local.stack import Stack
 
 DEFAULT_DATA = ".local"
@@ -61,7 +61,7 @@ def up(
     data: Data = Path(DEFAULT_DATA),
     services: Annotated[
         str, typer.Option("--services", help="Which services to start, separated by blanks; others are left out.")
-    ] = " ".join(SERVICES),
+    ] = " ".join((*SERVICES, *COMPANIONS)),
     only: Annotated[
         str | None, typer.Option("--only", help="Start these parts and nothing else, e.g. 'kafka redis-orchestrator'.")
     ] = None,

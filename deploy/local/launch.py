@@ -12,7 +12,7 @@ from deploy.local.kafka.server import format_storage, kafka_command, write_prope
 from deploy.local.ports import HOST
 from deploy.local.probes import Probe, http_probe, kafka_probe, redis_probe
 from deploy.local.redis_server import find_redis_server, write_settings
-from deploy.local.site import PROGRAMS, SERVICES, Site
+from deploy.local.site import COMPANIONS, PROGRAMS, SERVICES, Site
 from deploy.local.state import ProcessRecord, Settings
 from operations.endpoints import Endpoints, ProcessEndpoint, RedisEndpoints
 
@@ -80,7 +80,9 @@ class Launcher:
         return (find_redis_server(), str(settings))
 
     def _own(self, name: str) -> tuple[str, ...]:
-        if name in SERVICES:
+        if name == "scheduler":
+            start = self._program(name, "services.scheduler", "--file", str(self.site.schedules))
+        elif name in (*SERVICES, *COMPANIONS):
             start = self._program(name, "services", name)
         else:
             start = (*self._program(name, "orchestrator"), "--roles", self.settings.roles)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 INFRASTRUCTURE = ("kafka", "redis-orchestrator", "redis-services", "sandbox")
 SERVICES = ("inventory", "payment", "shipping")
-PROGRAMS = ("orchestrator", *SERVICES)
+"""Those of the order flow: what every stack has unless it is told otherwise."""
+COMPANIONS = ("scheduler", "stock-report")
+"""`make up` starts them, too; the demo, the chaos runs and the benchmarks do without."""
+PROGRAMS = ("orchestrator", *SERVICES, *COMPANIONS)
 NAMES = (*INFRASTRUCTURE, *PROGRAMS)
 
 
@@ -40,6 +43,11 @@ class Site:
     def endpoints(self) -> Path:
         """What programs and people read to find the stack."""
         return self.data / "endpoints.json"
+
+    @property
+    def schedules(self) -> Path:
+        """The file of the scheduler: that of the checkout, or of the installed package."""
+        return Path(__file__).with_name("schedules.toml")
 
     def log(self, name: str) -> Path:
         """Return the log of part `name`."""

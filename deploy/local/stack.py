@@ -25,7 +25,7 @@ from deploy.local.locking import held
 from deploy.local.ports import CONTROLLER, WantedPorts, assigned, is_free
 from deploy.local.progress import Report, silent
 from deploy.local.runner import STOP_STAGES, Runner, running_parts
-from deploy.local.site import INFRASTRUCTURE, NAMES, SERVICES, site_at
+from deploy.local.site import COMPANIONS, INFRASTRUCTURE, NAMES, SERVICES, site_at
 from deploy.local.state import Settings, State, read_state
 from operations.endpoints import Endpoints, EndpointsError, read_endpoints
 
@@ -61,7 +61,7 @@ class Stack:
         """
         self.site = site_at(data)
         self._ports = ports or WantedPorts()
-        self._services = tuple(_known(services, SERVICES))
+        self._services = tuple(_known(services, (*SERVICES, *COMPANIONS)))
         self._settings = settings
         self._runner = Runner(self.site, report)
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import typer
 
-from contracts.envelope import format_time
-from contracts.record import Headers, IncomingRecord
-from contracts.topics import dead_letters_topic
+from contracts.envelope import EnvelopeError, format_time, parse_time
+from contracts.record import Headers, IncomingRecord, OutgoingRecord
+from contracts.topics import dead_letters_topic, replays_topic
 from orchestrator.cli.failures import Usage
+from orchestrator.cli.options import parse_duration
 
 SUFFIX = dead_letters_topic("")
 _ADDRESS = re.compile(r"^(?P<topic>[A-Za-z0-9._-]+?)[-/](?P<partition>\d{1,6})[-/](?P<offset>\d{1,18})$")
@@ -58,12 +60,15 @@ def read_letter(record: IncomingRecord) -> Letter:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """None leaves a criterion out."""
+    """None leaves a criterion out. Times are when the letter was appended, milliseconds since the epoch: not before
+    `since_ms`, and before `until_ms`."""
 
     service: str | None = None
     reason: str | None = None
     type: str | None = None
     key: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
 
     def takes(self, letter: Letter) -> bool:
         pairs = (
@@ -72,6 +77,11 @@ class Filter:
             (self.type, letter.type),
             (self.key, letter.key),
         )
+        at_ms = letter.record.timestamp_ms
+        if self.since_ms is not None and at_ms < self.since_ms:
+            return False
+        if self.until_ms is not None and at_ms >= self.until_ms:
+            return False
         return all(wanted is None or wanted == found for wanted, found in pairs)
 
 
@@ -79,6 +89,26 @@ def newest_first(records: Iterable[IncomingRecord], wanted: Filter, limit: int) 
     letters = [letter for letter in map(read_letter, records) if wanted.takes(letter)]
     letters.sort(key=lambda one: (one.record.timestamp_ms, one.record.offset), reverse=True)
     return letters[:limit]
+
+
+def parse_moment(text: str, now_ms: int) -> int:
+    """`2h` (so long ago) or an RFC 3339 time, as milliseconds since the epoch. Raises Usage."""
+    try:
+        return now_ms - parse_duration(text)
+    except typer.BadParameter:
+        pass
+    try:
+        return parse_time(text)
+    except EnvelopeError:
+        raise Usage(f"{text!r} is neither a time span (90s, 5m, 2h, 1d) nor a time as 2026-01-01T00:00:00Z") from None
+
+
+def replay_of(letter: Letter) -> OutgoingRecord:
+    """The letter as it is, with the headers that say where it came from, for the one service that gave it up."""
+    record = letter.record
+    return OutgoingRecord(
+        replays_topic(record.topic.removesuffix(SUFFIX)), record.key, record.value or b"", record.headers
+    )
 
 
 def parse_address(text: str) -> tuple[str, int, int]:

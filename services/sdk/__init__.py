@@ -8,17 +8,22 @@
 Tests of a service use `services.sdk.testing`.
 """
 
+from services.sdk.batch import Deliveries
 from services.sdk.delivery import Delivery
 from services.sdk.failures import NotDone, RegistrationError, StartRefused, Unknown
 from services.sdk.handler import Handler
+from services.sdk.limits import Concurrency, Rate
 from services.sdk.retry import ONCE, Retry
 from services.sdk.service import Service
 
 __all__ = [
     "ONCE",
+    "Concurrency",
+    "Deliveries",
     "Delivery",
     "Handler",
     "NotDone",
+    "Rate",
     "RegistrationError",
     "Retry",
     "Service",

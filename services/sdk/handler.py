@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from contracts.message import Command, Event, Message
+from services.sdk.batch import Batching, Deliveries
+from services.sdk.delivery import Delivery
 from services.sdk.failures import RegistrationError
+from services.sdk.limits import Limit
 from services.sdk.retry import Retry
 
 Returned: TypeAlias = "Message | tuple[Message, ...] | list[Message] | None"
@@ -35,6 +38,11 @@ class Handler:
     """The types to inject after the message, in order."""
     returns: tuple[type[Message], ...]
     """The messages that its return annotation names."""
+    limit: Limit | None = None
+    batching: Batching | None = None
+    """Set if the function takes a list of messages."""
+    wants: Callable[[Message], bool] | None = None
+    """Which messages of its type it takes; None: all. The others are skipped."""
 
     is_command: bool = field(init=False)
     outcomes: tuple[type[Event], ...] = field(init=False)
@@ -48,7 +56,13 @@ class Handler:
 
 
 def make_handler(
-    function: HandlerFunction, message: type[Message], retry: Retry, unfinished: Unfinished, timeout_s: float
+    function: HandlerFunction,
+    message: type[Message],
+    retry: Retry,
+    unfinished: Unfinished,
+    timeout_s: float,
+    limit: Limit | None = None,
+    batching: Batching | None = None,
 ) -> Handler:
     """Raises RegistrationError."""
     name = getattr(function, "__name__", repr(function))
@@ -64,17 +78,19 @@ def make_handler(
         raise RegistrationError(
             f"{name}: {error}; import the types of its annotations at run time, not only under TYPE_CHECKING"
         ) from error
-    parameters = _injected(name, function, message, hints)
+    parameters = _injected(name, function, message if batching is None else list[message], hints)  # type: ignore[valid-type]
+    wrong, right = (Deliveries, Delivery) if batching is None else (Delivery, Deliveries)
+    if wrong in parameters:
+        raise RegistrationError(f"{name}: it has {right.__name__}, not {wrong.__name__}")
     returns = _returned(name, message, hints)
-    return Handler(name, message, function, retry, unfinished, timeout_s, parameters, returns)
+    return Handler(name, message, function, retry, unfinished, timeout_s, parameters, returns, limit, batching)
 
 
-def _injected(
-    name: str, function: HandlerFunction, message: type[Message], hints: dict[str, Any]
-) -> tuple[type[Any], ...]:
+def _injected(name: str, function: HandlerFunction, first: Any, hints: dict[str, Any]) -> tuple[type[Any], ...]:
     parameters = list(inspect.signature(function).parameters.values())
-    if not parameters or hints.get(parameters[0].name) is not message:
-        raise RegistrationError(f"{name}: its first parameter must be annotated with {message.__name__}")
+    if not parameters or hints.get(parameters[0].name) != first:
+        shown = str(first) if get_origin(first) is not None else first.__name__
+        raise RegistrationError(f"{name}: its first parameter must be annotated with {shown}")
     found: list[type[Any]] = []
     for parameter in parameters[1:]:
         kind = hints.get(parameter.name)

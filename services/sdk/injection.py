@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from services.sdk.batch import Deliveries
 from services.sdk.delivery import Delivery
 from services.sdk.failures import RegistrationError
 from services.sdk.handler import Handler
 
-Arguments = Callable[[Delivery], tuple[object, ...]]
-"""Gives a handler's arguments after the message."""
+Arguments = Callable[[Delivery | Deliveries], tuple[object, ...]]
+"""Gives a handler's arguments after the message, or the messages of a batch."""
 
 
 def bind(handler: Handler, resources: Sequence[object]) -> Arguments:
@@ -19,9 +20,12 @@ def bind(handler: Handler, resources: Sequence[object]) -> Arguments:
     Raises:
         RegistrationError: no resource, or more than one, fits a parameter.
     """
-    slots = [None if kind is Delivery else (find(handler.name, kind, resources),) for kind in handler.parameters]
+    slots = [
+        None if kind in (Delivery, Deliveries) else (find(handler.name, kind, resources),)
+        for kind in handler.parameters
+    ]
 
-    def arguments(delivery: Delivery) -> tuple[object, ...]:
+    def arguments(delivery: Delivery | Deliveries) -> tuple[object, ...]:
         return tuple([delivery if slot is None else slot[0] for slot in slots])
 
     return arguments

@@ -9,10 +9,14 @@ from typing import Any, TypeVar
 
 from contracts.catalog import Catalog, standard_catalog
 from contracts.message import Command, Message
+from contracts.schedules import ScheduleTick
 from contracts.topics import commands_topic, replays_topic
 from services.sdk.after_rewind import AfterRewind, make_after_rewind
+from services.sdk.batch import Batching
 from services.sdk.failures import RegistrationError
 from services.sdk.handler import TIMEOUT_S, Handler, Unfinished, make_handler
+from services.sdk.limits import Limit
+from services.sdk.on_schedule import ScheduleHandlers
 from services.sdk.retry import Retry
 
 Connect = Callable[[Any], AbstractAsyncContextManager[Sequence[object]]]
@@ -51,6 +55,7 @@ class Service:
         self.catalog = catalog or standard_catalog()
         self._handlers: dict[str, Handler] = {}
         self._after_rewind: AfterRewind | None = None
+        self._schedules = ScheduleHandlers()
 
     def handles(
         self,
@@ -59,22 +64,84 @@ class Service:
         retry: Retry | None = None,
         unfinished: Unfinished = "unknown",
         timeout_s: float = TIMEOUT_S,
+        limit: Limit | None = None,
     ) -> Callable[[Function], Function]:
-        """Register the decorated `async def` for `message`. One handler a type.
+        """Register the decorated `async def` for `message`. One handler a type; versions of a message are types.
 
         `unfinished="repeat"` promises that everything the handler touches honours the idempotency key; with "unknown"
-        an execution of unknown end is never repeated, in process neither. `timeout_s` limits one execution.
+        an execution of unknown end is never repeated, in process neither. `timeout_s` limits one execution. `limit`:
+        how many executions this replica does at once, or a second.
 
         Raises:
             RegistrationError: the function does not fit the message's contract.
         """
 
         def register(function: Function) -> Function:
-            handler = make_handler(function, message, retry or Retry(), unfinished, timeout_s)
-            earlier = self._handlers.get(message.type)
-            if earlier is not None:
-                raise RegistrationError(f"{handler.name}: {earlier.name} already handles {message.type}")
-            self._handlers[message.type] = handler
+            handler = make_handler(function, message, retry or Retry(), unfinished, timeout_s, limit)
+            self._add(handler)
+            return function
+
+        return register
+
+    def _add(self, handler: Handler) -> None:
+        earlier = self._handlers.get(handler.message.type)
+        if earlier is not None:
+            raise RegistrationError(f"{handler.name}: {earlier.name} already handles {handler.message.type}")
+        self._handlers[handler.message.type] = handler
+
+    def handles_batch(
+        self,
+        message: type[Message],
+        *,
+        max_records: int = 100,
+        max_wait_s: float = 0.1,
+        retry: Retry | None = None,
+        unfinished: Unfinished = "unknown",
+        timeout_s: float = TIMEOUT_S,
+        limit: Limit | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated `async def` for lists of `message`; it returns a list with one outcome for each, in
+        their order: what a handler of one message returns, or a NotDone or Unknown.
+
+        A batch is handled when it has `max_records`, or `max_wait_s` after its first. All else is as with `handles`,
+        for each message on its own. A batch that raises is done again one by one, if the handler may be repeated or is
+        certain that nothing was done. `timeout_s` limits one call, of a batch or of one message.
+
+        Raises:
+            RegistrationError: as `handles`. ValueError: a number out of range.
+        """
+        batching = Batching(max_records, max_wait_s)
+
+        def register(function: Function) -> Function:
+            made = make_handler(function, message, retry or Retry(), unfinished, timeout_s, limit, batching)
+            self._add(made)
+            return function
+
+        return register
+
+    def on_schedule(
+        self,
+        schedule_id: str,
+        *,
+        retry: Retry | None = None,
+        unfinished: Unfinished = "unknown",
+        timeout_s: float = TIMEOUT_S,
+        limit: Limit | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated `async def` for the ticks of one schedule; those of others are skipped. When the
+        schedule is due is declared in the scheduler's file (services/scheduler/declarations.py). A service may have
+        several, with the same policies.
+
+        Raises:
+            RegistrationError: as `handles`; the schedule has a handler already, or `handles(ScheduleTick)` has.
+        """
+
+        def register(function: Function) -> Function:
+            handler = make_handler(function, ScheduleTick, retry or Retry(), unfinished, timeout_s, limit)
+            earlier = self._handlers.get(ScheduleTick.type)
+            if earlier is not None and earlier.wants is None:
+                raise RegistrationError(f"{handler.name}: {earlier.name} already handles the ticks of all schedules")
+            self._handlers[ScheduleTick.type] = self._schedules.add(schedule_id, handler)
             return function
 
         return register

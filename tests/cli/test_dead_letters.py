@@ -1,4 +1,4 @@
-"""`dead-letters list` and `show`."""
+"""`dead-letters list`, `show` and `replay`."""
 
 from __future__ import annotations
 
@@ -84,3 +84,62 @@ def test_an_empty_list_says_so_on_standard_error(counterpoint: Any) -> None:
     result = counterpoint("dead-letters", "list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "there is no such dead letter" in result.stderr
+
+
+def several(world: Any) -> None:
+    world.connections.dead = [
+        letter("payment.dead-letters", 3, "handler-failed"),
+        letter("payment.dead-letters", 1, "key-mismatch"),
+        letter("orchestrator.dead-letters", 2, "handler-failed"),
+    ]
+
+
+def test_one_is_replayed_as_it_is_to_the_service_that_gave_it_up(counterpoint: Any, world: Any) -> None:
+    several(world)
+    said = counterpoint.json("dead-letters", "replay", "payment.dead-letters-2-1", "--yes")
+    assert (said["dry_run"], [one["address"] for one in said["replayed"]]) == (False, ["payment.dead-letters-2-1"])
+    (sent,) = world.connections.sent
+    source = world.connections.dead[1]
+    assert (sent.topic, sent.key, sent.value, sent.headers) == ("payment.replays", b"o1", source.value, source.headers)
+
+
+def test_a_filter_replays_the_oldest_first(counterpoint: Any, world: Any) -> None:
+    several(world)
+    assert counterpoint("dead-letters", "replay", "--reason", "handler-failed").exit_code == 0
+    assert [record.topic for record in world.connections.sent] == ["orchestrator.replays", "payment.replays"]
+
+
+def test_filters_go_together(counterpoint: Any, world: Any) -> None:
+    several(world)
+    for words, expected in (
+        (("--service", "payment", "--type", "orders.placed.v1"), [1, 3]),
+        (("--key", "o2"), []),
+        (("--since", "1970-01-01T00:00:01.002Z"), [2, 3]),
+        (("--until", "1970-01-01T00:00:01.002Z"), [1]),
+        (("--since", "1h"), []),
+        (("--until", "1h", "--reason", "key-mismatch"), [1]),
+    ):
+        said = counterpoint.json("dead-letters", "replay", *words, "--dry-run")
+        assert [one["offset"] for one in said["replayed"]] == expected, words
+        rows = counterpoint.json("dead-letters", "list", *words)
+        assert [one["offset"] for one in rows] == expected[::-1]
+    assert world.connections.sent == []
+
+
+def test_what_would_be_too_much_or_means_nothing_replays_nothing(counterpoint: Any, world: Any) -> None:
+    several(world)
+    for words, code in (
+        (("--service", "payment", "--limit", "1"), 1),
+        ((), 2),
+        (("payment.dead-letters-2-1", "--service", "payment"), 2),
+        (("--since", "yesterday"), 2),
+        (("payment.dead-letters-2-1", "payment.dead-letters-2-9"), 3),
+        (("payment.events-2-1",), 2),
+    ):
+        assert counterpoint("dead-letters", "replay", *words).exit_code == code, words
+    person = counterpoint.changed(interactive=True)
+    assert person("dead-letters", "replay", "payment.dead-letters-2-1", stdin="n\n").exit_code == 1
+    assert world.connections.sent == []
+    assert person("dead-letters", "replay", "payment.dead-letters-2-1", stdin="y\n").exit_code == 0
+    assert len(world.connections.sent) == 1
+    assert "there is no such dead letter" in counterpoint("dead-letters", "replay", "--key", "none").stderr

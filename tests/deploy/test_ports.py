@@ -60,7 +60,8 @@ def test_a_port_that_is_none_is_refused() -> None:
 
 def test_metrics_ports_follow_their_base() -> None:
     fixed = WantedPorts(metrics_base=9100).by_listener()
-    assert fixed == {"orchestrator": 9100, "inventory": 9101, "payment": 9102, "shipping": 9103}
+    names = ("orchestrator", "inventory", "payment", "shipping", "scheduler", "stock-report")
+    assert fixed == {name: 9100 + number for number, name in enumerate(names)}
 
 
 def test_two_listeners_on_one_port_are_refused() -> None:

@@ -18,7 +18,7 @@ from deploy.local.errors import StackError
 from deploy.local.launch import Patience
 from deploy.local.ports import WantedPorts
 from deploy.local.progress import Progress
-from deploy.local.site import INFRASTRUCTURE, PROGRAMS
+from deploy.local.site import COMPANIONS, INFRASTRUCTURE, PROGRAMS, SERVICES
 from deploy.local.stack import PartStatus, Stack
 from deploy.local.state import Settings, read_state
 
@@ -56,16 +56,17 @@ def test_up_starts_all_and_says_where_everything_is(stack: Stack, told: list[Pro
     on_disk = json.loads(stack.site.endpoints.read_text())
     assert on_disk == endpoints.model_dump(mode="json")
     assert set(on_disk) == {"kafka", "redis", "sandbox", "processes"}
-    assert set(on_disk["processes"]) == {*INFRASTRUCTURE, *PROGRAMS}
-    assert {name for name, one in on_disk["processes"].items() if one["metrics"]} == set(PROGRAMS)
+    started = {"orchestrator", *SERVICES}
+    assert set(on_disk["processes"]) == {*INFRASTRUCTURE, *started}
+    assert {name for name, one in on_disk["processes"].items() if one["metrics"]} == started
     assert [(one.name, one.event) for one in told if one.event == "already-running"] == [
         (name, "already-running") for name in ("redis-orchestrator", "redis-services", "sandbox", "kafka")
     ]
     ready = [one.name for one in told if one.event == "ready"]
     assert ready[0] == "topics"
-    assert set(ready) == {"topics", *PROGRAMS}
+    assert set(ready) == {"topics", *started}
     assert stack.site.log("topics").read_text() == f"applied --endpoints {stack.site.endpoints}\n"
-    assert all(status.ready for status in stack.status())
+    assert all(status.ready for status in stack.status() if status.name not in COMPANIONS)
 
 
 def test_commands_are_complete_and_absolute(stack: Stack) -> None:

@@ -38,7 +38,7 @@ def test_an_unknown_service_is_named_beside_the_known_ones() -> None:
     code, output = run("inventory", "paymnt")
 
     assert code == 2
-    assert "unknown service 'paymnt'; known are inventory, payment, shipping" in output
+    assert "unknown service 'paymnt'; known are inventory, payment, shipping, stock-report" in output
 
 
 def test_without_a_service_nothing_starts() -> None:
@@ -92,7 +92,7 @@ def test_handlers_name_only_types_that_have_a_contract() -> None:
     entries = orjson.loads(handlers_json())["handlers"]
     names = [name for entry in entries for name in (*entry["handles"], *entry["publishes"])]
 
-    assert [entry["service"] for entry in entries] == ["inventory", "payment", "shipping"]
+    assert [entry["service"] for entry in entries] == ["inventory", "payment", "shipping", "stock-report"]
     assert all(catalog.get(name) for name in names)
 
 

@@ -44,7 +44,7 @@ class Decode:
             return Undecodable(record, Problem(Reason.BAD_ATTRIBUTE, detail))
         return self._work(record, envelope, origin, replayed=replayed)
 
-    def _work(self, record: IncomingRecord, envelope: Envelope, origin: str, *, replayed: bool) -> Work | Undecodable:
+    def _work(self, record: IncomingRecord, envelope: Envelope, origin: str, *, replayed: bool) -> Decoded:
         handler = self._handlers.get(envelope.type)
         key = None if record.key is None else record.key.decode(errors="replace")
         message: Message | None = None
@@ -53,6 +53,8 @@ class Decode:
             problem: Problem | None = Problem(Reason.UNKNOWN_COMMAND, detail, Code.UNKNOWN_COMMAND)
         else:
             message, problem = _validated(handler.message, record, key)
+            if handler.wants is not None and message is not None and not handler.wants(message):
+                return Skipped(known=True)
         work = Work(
             record=record,
             place=Place(record.topic, record.partition),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Mapping
 
 import structlog
 
@@ -16,7 +17,9 @@ from services.sdk.failures import NotDone, Unknown
 from services.sdk.handler import Handler
 from services.sdk.injection import Arguments
 from services.sdk.metrics import ServiceMetrics
+from services.sdk.middleware.batches import Batcher
 from services.sdk.middleware.deadline import left_s
+from services.sdk.middleware.limited import RateGate
 from services.sdk.reasons import Code, Reason
 from services.sdk.surroundings import Surroundings
 from services.sdk.time_limit import LimitPassed, TimeLimits
@@ -28,8 +31,17 @@ log = structlog.get_logger("services.sdk")
 class RunHandler:
     """The innermost step. Never raises but for cancellation."""
 
-    def __init__(self, arguments: dict[str, Arguments], metrics: ServiceMetrics, around: Surroundings) -> None:
+    def __init__(
+        self,
+        arguments: dict[str, Arguments],
+        metrics: ServiceMetrics,
+        around: Surroundings,
+        gates: Mapping[str, RateGate],
+        batchers: Mapping[str, Batcher],
+    ) -> None:
+        self._batchers = batchers
         self._arguments = arguments
+        self._gates = gates
         self._metrics = metrics
         self._around = around
         self._limits = TimeLimits()
@@ -49,6 +61,9 @@ class RunHandler:
                 return Failure(outcome.code, outcome.message, not uncertain, outcome.retryable, outcome.reason)
             self._metrics.retries.labels(self._metrics.service, work.envelope.type).inc()
             await self._around.sleep(pause)
+            gate = self._gates.get(work.envelope.type)
+            if gate is not None:
+                await gate.passed()
 
     def _pause_s(
         self, handler: Handler, work: Work, failure: Failure, attempt: int, *, uncertain: bool
@@ -61,9 +76,14 @@ class RunHandler:
 
     async def _attempt(self, handler: Handler, work: Work, attempt: int, *, uncertain: bool) -> Returned | Failure:
         delivery = delivery_of(work, attempt, unfinished=uncertain)
-        call = handler.function(work.message, *self._arguments[work.envelope.type](delivery))
+        batcher = self._batchers.get(work.envelope.type)
         try:
-            returned = await self._limits.within(handler.timeout_s, call)
+            if batcher is not None:
+                assert work.message is not None, "work without a message is refused before"
+                returned = await batcher.handled(work.message, delivery)
+            else:
+                call = handler.function(work.message, *self._arguments[work.envelope.type](delivery))
+                returned = await self._limits.within(handler.timeout_s, call)
         except NotDone as error:
             return Failure(error.code, error.message, certain=True, retryable=error.retryable)
         except Unknown as error:
