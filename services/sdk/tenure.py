@@ -61,8 +61,10 @@ class Tenure:
 
     def offer(self, records: Iterable[IncomingRecord]) -> None:
         """Take records of these partitions, each partition in order. Never blocks; ask `full` before polling."""
+        by_place: Mapping[tuple[str, int], Progress] = self.progress  # type: ignore[assignment]  # see below
         for record in records:
-            progress = self.progress.get(Place(record.topic, record.partition))
+            # A place is equal to the tuple of its values, which is made in a tenth of the time.
+            progress = by_place.get((record.topic, record.partition))
             if progress is None or not progress.receive(record.offset):
                 continue
             decoded = self._decode(record)
