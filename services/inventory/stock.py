@@ -7,8 +7,9 @@ of the three changes only when a sku opens (FLOWS: stock rules).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from services.sdk.inbox_retention import RETENTION_MS, kept_ms
 
@@ -35,16 +36,14 @@ class ReservationRevokedError(RuntimeError):
         self.reservation_id = reservation_id
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """Units of one sku that an order wants, from whatever warehouses have them."""
 
     sku: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Units of one sku in one warehouse."""
 
     sku: str
@@ -52,15 +51,13 @@ class Allocation:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     sku: str
     wanted: int
     available: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One sku's numbers in one warehouse after a change. `revision` rises by one with each."""
 
     sku: str
@@ -70,22 +67,21 @@ class Change:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """What one request did. It is stored with the change, so that a repeat of the request gets the identical one.
+class Movement(msgspec.Struct, frozen=True, gc=False):
+    """What one request did. It is stored with the change, so that a repeat of the request gets the identical one (as
+    JSON; its parts are arrays).
 
     `shortages` is not empty only for a refused reservation; then `lines` is empty, and `changes` tells at most of
     skus that opened.
     """
 
-    at_ms: int
+    at_ms: int = msgspec.field(name="at")
     lines: tuple[Allocation, ...] = ()
     shortages: tuple[Shortage, ...] = ()
     changes: tuple[Change, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(msgspec.Struct, frozen=True, gc=False):
     """One sku's numbers in one warehouse, for reconciliation."""
 
     sku: str

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
 import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -22,13 +23,10 @@ from redis.exceptions import ResponseError
 from services.inventory.opening import OpeningRule
 from services.inventory.stock import (
     EARLY_DISPATCH_MS,
-    Allocation,
-    Change,
     Demand,
     Level,
     Movement,
     ReservationRevokedError,
-    Shortage,
     floor_of,
 )
 from services.sdk.scripts_redis import Argument, Script, ScriptLine, packed
@@ -160,11 +158,5 @@ def _numbered_openings(demands: tuple[Demand, ...], rule: OpeningRule) -> tuple[
     return [[entry for pair in opening for entry in pair] for opening in numbers], lines
 
 
-def _movement(answer: bytes) -> Movement:
-    data = orjson.loads(answer)
-    return Movement(
-        at_ms=data["at"],
-        lines=tuple(Allocation(*line) for line in data.get("lines", ())),
-        shortages=tuple(Shortage(*shortage) for shortage in data.get("shortages", ())),
-        changes=tuple(Change(*change) for change in data.get("changes", ())),
-    )
+_movement = msgspec.json.Decoder(Movement).decode
+"""What a script answers; its arrays are the fields in order."""

@@ -7,32 +7,29 @@ has not done yet is `NotDone`, retryable (decision 0014). A call that is cancell
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
     order_id: str
     amount_cents: int
     currency: str
     payment_method: str
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(msgspec.Struct, frozen=True, gc=False):
     payment_id: str
     amount_cents: int
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(msgspec.Struct, frozen=True, gc=False):
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(msgspec.Struct, frozen=True, gc=False):
     """What is given back: the charges made under `charge_keys`, or the one named by `payment_id`, or (both None) all
     of the order. A key under which nothing was captured covers nothing."""
 
@@ -41,8 +38,7 @@ class Refund:
     charge_keys: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refunded:
+class Refunded(msgspec.Struct, frozen=True, gc=False):
     """`amount_cents` is 0 if nothing was left to give back; the currency is then the provider account's."""
 
     amount_cents: int

@@ -47,12 +47,16 @@ class Handler:
     is_command: bool = field(init=False)
     outcomes: tuple[type[Event], ...] = field(init=False)
     """The declared outcomes of a command; none for an event."""
+    successes: tuple[type[Event], ...] = field(init=False)
+    """Those among them that say that it was done."""
 
     def __post_init__(self) -> None:
         message = self.message
-        outcomes = (*message.succeeds, *message.refuses) if issubclass(message, Command) else ()
+        successes = message.succeeds if issubclass(message, Command) else ()
+        outcomes = (*successes, *message.refuses) if issubclass(message, Command) else ()
         object.__setattr__(self, "is_command", issubclass(message, Command))
         object.__setattr__(self, "outcomes", outcomes)
+        object.__setattr__(self, "successes", successes)
 
 
 def make_handler(

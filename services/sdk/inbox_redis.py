@@ -18,7 +18,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from services.sdk.failures import StartRefused, StoreAwayError, StoreMovedError
 from services.sdk.inbox_retention import RETENTION_MS, kept_ms
-from services.sdk.ports import Answer, Exchange, Found, Place, Reply
+from services.sdk.ports import Answer, Claim, Exchange, Found, Place, Reply
 from services.sdk.scripts_redis import packed
 
 SOCKET_TIMEOUT_S = 10.0
@@ -94,20 +94,32 @@ class RedisInbox:
         reply = await _reached(self._exchange(keys=keys, args=args))
         if reply[0] == 0:
             raise StoreMovedError(reply[1].decode(), reply[2].decode().partition(":")[0] or None)
-        answers = tuple([Answer(_FOUND[found], fence.decode(), rest) for found, fence, rest in reply[2]])
-        return Reply(tuple([stored == 1 for stored in reply[1]]), answers)
+        answers = [_answer(claim, answer) for claim, answer in zip(exchange.claims, reply[2], strict=True)]
+        return Reply(tuple([stored == 1 for stored in reply[1]]), tuple(answers))
 
 
 def _body(exchange: Exchange) -> bytes:
+    """The shapes are those that lua/exchange.lua names."""
     positions = [(str(place), before, after) for place, (before, after) in exchange.positions.items()]
-    settlements = [(s.fence, s.fingerprint, "d" if s.dead else "s", s.outcomes) for s in exchange.settlements]
-    claims = [
-        (c.fence, c.fingerprint, int(c.replayed), False if c.refusal is None else c.refusal, len(c.revokes))
-        for c in exchange.claims
-    ]
+    settlements = [(f"{'d' if s.dead else 's'}{s.fence}{s.fingerprint}", s.outcomes) for s in exchange.settlements]
+    claims = [_claim(claim) for claim in exchange.claims]
     # The old string format: the msgpack library inside Redis 6.2 knows it in any case.
     body: bytes = msgpack.packb((positions, settlements, claims), use_bin_type=False)
     return body
+
+
+def _claim(claim: Claim) -> str | tuple[str, int, bytes | bool, int]:
+    head = f"b{claim.fence}{claim.fingerprint}"
+    if claim.refusal is None and not claim.revokes and not claim.replayed:
+        return head
+    return head, int(claim.replayed), False if claim.refusal is None else claim.refusal, len(claim.revokes)
+
+
+def _answer(claim: Claim, answer: bytes | list[bytes]) -> Answer:
+    if isinstance(answer, bytes):
+        return Answer(Found.NEW, claim.fence)
+    found, fence, outcomes = answer
+    return Answer(_FOUND[found], fence.decode(), outcomes)
 
 
 async def _reached(call: Awaitable[T]) -> T:

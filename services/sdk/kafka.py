@@ -56,12 +56,12 @@ class KafkaBus:
         self._lock = asyncio.Lock()
         self.problem: str | None = None
 
-    async def publish(self, records: Sequence[OutgoingRecord]) -> None:
+    def publish(self, records: Sequence[OutgoingRecord]) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((records, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        await future
+        return future
 
     async def partitions(self, topics: Sequence[str]) -> dict[str, int]:
         producer = await self._connected()
@@ -128,7 +128,8 @@ class KafkaBus:
         detail = ""
         try:
             async with asyncio.timeout(ACK_LIMIT_S):
-                partitions = [await self._partition(producer, record) for record in records]
+                await self._count_partitions(producer, records)
+                partitions = [self._partition(record) for record in records]
                 batches = batches_of(records, partitions, producer.create_batch)
                 await send_batches(producer, batches)
         except TimeoutError:
@@ -143,12 +144,15 @@ class KafkaBus:
             detail = detail or batch.failure or ""
         return not_stored(records, batches), detail
 
-    async def _partition(self, producer: AIOKafkaProducer, record: OutgoingRecord) -> int:
+    async def _count_partitions(self, producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> None:
+        """Of topics met for the first time."""
+        for topic in {record.topic for record in records if record.partition is None} - self._counts.keys():
+            self._counts[topic] = len(await producer.partitions_for(topic))
+
+    def _partition(self, record: OutgoingRecord) -> int:
         if record.partition is not None:
             return record.partition
-        count = self._counts.get(record.topic)
-        if count is None:
-            count = self._counts[record.topic] = len(await producer.partitions_for(record.topic))
+        count = self._counts[record.topic]
         if record.key is None:
             self._keyless += 1
             return self._keyless % count

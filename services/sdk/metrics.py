@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.sdk.ends import Ends
 from services.sdk.reasons import Reason
 from services.sdk.work import Done, Skipped, Work
 
@@ -24,14 +25,8 @@ class Metrics:
             return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
 
         typed = ["service", "type"]
-        self.handled = counter("handled_total", "Messages handled, by how they ended", [*typed, "result"])
-        self.duration = Histogram(
-            f"{PREFIX}_duration_seconds",
-            "From the start of handling to the stored outcome",
-            typed,
-            buckets=BUCKETS_S,
-            registry=registry,
-        )
+        self.ends = Ends(PREFIX, BUCKETS_S)
+        registry.register(self.ends)
         self.retries = counter("retries_total", "Executions repeated in process", typed)
         self.duplicates = counter("duplicates_total", "Repeats answered from the inbox", typed)
         self.dead_letters = counter("dead_letters_total", "Records sent to dead letters", ["service", "reason"])
@@ -55,8 +50,7 @@ class ServiceMetrics:
         self.resets = metrics.replays.labels(service)
         self._metrics = metrics
         self._types = types
-        self._handled: dict[tuple[str, str], Counter] = {}
-        self._durations = {name: metrics.duration.labels(service, name) for name in (*types, OTHER_TYPE)}
+        self._durations = {name: metrics.ends.durations(service, name) for name in (*types, OTHER_TYPE)}
         self._skipped = {known: metrics.skipped.labels(service, why) for known, why in _WHY.items()}
         for reason in Reason:
             metrics.dead_letters.labels(service, reason)
@@ -67,13 +61,10 @@ class ServiceMetrics:
 
     def ended(self, work: Work, done: Done, duration_s: float) -> None:
         name = self.type_label(work)
-        child = self._handled.get((name, done.result))
-        if child is None:
-            child = self._handled[(name, done.result)] = self._metrics.handled.labels(self.service, name, done.result)
-        child.inc()
+        self._metrics.ends.count((self.service, name, done.result))
         if done.reason is not None:
             self.dead_lettered(done.reason)
-        self._durations[name].observe(duration_s)
+        self._durations[name].add(duration_s)
 
     def skip(self, skipped: Skipped) -> None:
         self._skipped[skipped.known].inc()

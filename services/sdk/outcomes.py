@@ -3,17 +3,17 @@ of stored outcomes."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import msgpack
+import msgspec
 
 from contracts.envelope import Envelope, encode_headers, format_time
 from contracts.ids import handler_message_id, service_source
-from contracts.message import Command, Event, Message
-from contracts.record import OutgoingRecord
+from contracts.message import Command, Message
+from contracts.record import Headers, OutgoingRecord
 from contracts.technical import CommandFailed
 from contracts.topics import MESSAGE_BYTES_MAX, dead_letters_topic, events_topic
 from services.sdk.reasons import Code
@@ -23,66 +23,99 @@ RECORD_OVERHEAD_BYTES = 512
 """Allowance for the batch header, the length fields and the header names of one Kafka record."""
 TYPES_MAX = 1_024
 """Pairs of message type and contract that are remembered."""
-TRACES_MAX = 4_096
-"""Parent spans that are remembered."""
 DETAIL_LENGTH_MAX = 1_000
 """Longest `dl_detail` and `command-failed.message`, in characters."""
+
+
+Header = tuple[str, bytes]
 
 
 class BrokenHandlerError(Exception):
     """A handler returned what its contract does not allow; the message says what."""
 
 
+class _Stamp(msgspec.Struct, frozen=True, gc=False):
+    """What all records have in common that one message causes."""
+
+    service: str
+    handler: str
+    cause: str
+    now_ms: int
+    causation: Header
+    process: Headers
+    """Of the outcome alone; empty without a process."""
+    trace: tuple[bytes, bytes] | None
+    """What stands before and behind the span id."""
+
+
 def record_of(service: str, work: Work, message: Message, index: int, *, answers: bool, now_ms: int) -> OutgoingRecord:
     """The record of the `index`-th published message. `answers`: it is the outcome of the command in `work`."""
-    handler = work.handler.name if work.handler is not None else "-"
-    type_name = message.type
-    identity = handler_message_id(service, handler, work.cause, type_name, index)
-    cause = work.envelope
-    envelope = Envelope(
-        id=identity,
-        source=service_source(service),
-        type=type_name,
-        time=_time_text(now_ms),
-        process_id=cause.process_id if answers else None,
-        causation_id=cause.id,
-        idempotency_key=identity if isinstance(message, Command) else None,
-        traceparent=child_trace(cause.traceparent, identity),
+    return _record(_stamp(service, work, now_ms), work, message, index, answers)
+
+
+def _stamp(service: str, work: Work, now_ms: int) -> _Stamp:
+    envelope, process = work.envelope, work.envelope.process_id
+    return _Stamp(
+        service,
+        work.handler.name if work.handler is not None else "-",
+        work.cause,
+        now_ms,
+        ("ce_causationid", envelope.id.encode()),
+        () if process is None else (("ce_processid", process.encode()),),
+        _trace_ends(envelope.traceparent) if envelope.traceparent else None,
     )
-    if isinstance(message, CommandFailed):
+
+
+def _record(stamp: _Stamp, work: Work, message: Message, index: int, answers: bool) -> OutgoingRecord:
+    kind = type(message)
+    identity = handler_message_id(stamp.service, stamp.handler, stamp.cause, kind.type, index)
+    headers = _headers(stamp, kind, identity.encode(), answers)
+    if _is_a(kind, (CommandFailed,)):
         home = work.handler.message.topic if work.handler is not None else work.origin
         key, topic = work.key, events_topic(home.removesuffix(".commands"))
     else:
-        key, topic = message.key, message.topic
-    encoded = None if key is None else key.encode()
-    return OutgoingRecord(topic, encoded, message.to_json(), encode_headers(envelope))
+        key, topic = message.key, kind.topic
+    return OutgoingRecord(topic, None if key is None else key.encode(), message.to_json(), headers)
 
 
-TIMES_MAX = 64
-"""Texts of times that are kept."""
+def _headers(stamp: _Stamp, kind: type[Message], id_: bytes, answers: bool) -> Headers:
+    """What `contracts.envelope.encode_headers` writes of the same attributes, in a third of its time."""
+    first, usual = _usual_headers(stamp.service, kind.type, stamp.now_ms)
+    process = stamp.process if answers else ()
+    key = (("ce_idempotencykey", id_),) if _is_a(kind, (Command,)) else ()
+    trace = () if stamp.trace is None else (("traceparent", _child(stamp.trace, id_)),)
+    return (first, ("ce_id", id_), *usual, *process, stamp.causation, *key, *trace)
 
 
-@lru_cache(maxsize=TIMES_MAX)
-def _time_text(now_ms: int) -> str:
-    """Many messages share a millisecond."""
-    return format_time(now_ms)
+USUAL_MAX = 1_024
+"""Sets of headers that are kept: of a few types in a few milliseconds."""
+
+
+@lru_cache(maxsize=USUAL_MAX)
+def _usual_headers(service: str, type_name: str, now_ms: int) -> tuple[Header, Headers]:
+    """The one before the id, and those behind it. Many messages share a millisecond."""
+    envelope = Envelope(id="-", source=service_source(service), type=type_name, time=format_time(now_ms))
+    first, _, *usual = encode_headers(envelope)
+    return first, tuple(usual)
 
 
 def child_trace(parent: str | None, identity: str) -> str | None:
-    """W3C `traceparent` of a message caused under `parent`: same trace, a span id derived from the message's id."""
+    """W3C `traceparent` of a message caused under `parent`: same trace, and a span id out of the message's id (which is
+    half a SHA-256: contracts.ids.handler_message_id)."""
     ends = _trace_ends(parent) if parent else None
-    if ends is None:
-        return None
-    return f"{ends[0]}{hashlib.sha256(identity.encode()).hexdigest()[:16]}{ends[1]}"
+    return None if ends is None else _child(ends, identity.encode()).decode()
 
 
-@lru_cache(maxsize=TRACES_MAX)
-def _trace_ends(parent: str) -> tuple[str, str] | None:
-    """What stands before and behind the span id. One parent has many children."""
+def _child(ends: tuple[bytes, bytes], id_: bytes) -> bytes:
+    return ends[0] + id_[:16] + ends[1]
+
+
+def _trace_ends(parent: str) -> tuple[bytes, bytes] | None:
+    """What stands before and behind the span id."""
     parts = parent.split("-")
     if [len(part) for part in parts] != [2, 32, 16, 2]:
         return None
-    return (f"{parts[0]}-{parts[1]}-", f"-{parts[3]}")
+    return f"{parts[0]}-{parts[1]}-".encode(), f"-{parts[3]}".encode()
 
 
 def records_of(service: str, work: Work, messages: tuple[Message, ...], now_ms: int) -> tuple[OutgoingRecord, ...]:
@@ -92,23 +125,23 @@ def records_of(service: str, work: Work, messages: tuple[Message, ...], now_ms: 
         BrokenHandlerError: no outcome or several, something that is not a message, or one too large for the broker.
     """
     outcomes = work.handler.outcomes if work.handler is not None else ()
+    answers = []
     for message in messages:
-        if not _is_a(type(message), (Message,)) or not message.type:
-            raise BrokenHandlerError(f"returned {type(message).__name__}, which is not a message")
-    answers = [_is_a(type(message), outcomes) for message in messages]
+        kind = type(message)
+        if not _is_a(kind, (Message,)) or not kind.type:
+            raise BrokenHandlerError(f"returned {kind.__name__}, which is not a message")
+        answers.append(_is_a(kind, outcomes))
     if outcomes and sum(answers) != 1:
         raise BrokenHandlerError(f"returned {sum(answers)} outcomes of its command instead of one")
-    records = tuple(
-        [
-            record_of(service, work, message, index, answers=answer, now_ms=now_ms)
-            for index, (message, answer) in enumerate(zip(messages, answers, strict=True))
-        ]
-    )
-    for record in records:
+    records: list[OutgoingRecord] = []
+    stamp = _stamp(service, work, now_ms)
+    for index, message in enumerate(messages):
+        record = _record(stamp, work, message, index, answers[index])
         # Headers hold a few attributes of bounded length: only what is large is measured.
         if len(record.value) + len(record.key or b"") > MESSAGE_BYTES_MAX // 2 and size_of(record) > MESSAGE_BYTES_MAX:
             raise BrokenHandlerError(f"a message of {size_of(record)} bytes is over the {MESSAGE_BYTES_MAX} allowed")
-    return records
+        records.append(record)
+    return tuple(records)
 
 
 @lru_cache(maxsize=TYPES_MAX)
@@ -118,10 +151,7 @@ def _is_a(kind: type[Any], of: tuple[type[Any], ...]) -> bool:
 
 
 def is_success(work: Work, messages: tuple[Message, ...]) -> bool:
-    command = work.handler.message if work.handler is not None else None
-    if command is None or not issubclass(command, Command):
-        return False
-    successes: tuple[type[Event], ...] = command.succeeds
+    successes = work.handler.successes if work.handler is not None else ()
     return any(_is_a(type(message), successes) for message in messages)
 
 

@@ -3,7 +3,7 @@ and both adapters pass one suite (`tests/conformance`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -185,7 +185,7 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Where records are published."""
 
-    async def publish(self, records: Sequence[OutgoingRecord]) -> None:
+    def publish(self, records: Sequence[OutgoingRecord]) -> Awaitable[None]:
         """Returns once the broker has acknowledged all of them; until then it goes on trying, so a record may be
         there twice. Records given in one call with one key stay in order. Cancelling gives up waiting, not sending."""
         ...

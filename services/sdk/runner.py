@@ -70,8 +70,11 @@ class Runner:
         return None
 
     def behind(self) -> int | None:
-        """Records appended and not finished, as far as known; None while there are no partitions."""
-        return None if self._tenure is None else sum(self._lags(self._tenure).values())
+        """Records appended and not finished; None while there are no partitions, or the end of one is not known yet."""
+        tenure = self._tenure
+        if tenure is None or len(self._subscription.ends(frozenset(tenure.progress))) < len(tenure.progress):
+            return None
+        return sum(self._lags(tenure).values())
 
     def stop(self) -> None:
         """Finish what runs, within the limit, and return from `run`."""

@@ -48,11 +48,12 @@ async def start_offsets(wiring: Wiring, subscription: Subscription, places: froz
         return {}
     stored = await wiring.inbox.positions()
     committed = await subscription.committed(places)
-    bounds = await subscription.bounds(places)
     lost = sorted(place for place in places if place not in stored and place in committed)
     if lost and not wiring.limits.accept_empty_store:
         raise StartRefused(_lost_store(wiring.service.name, lost))
     published = committed | await _without_offset(wiring, subscription, places - committed.keys())
+    # Asked last: a log that grows meanwhile must not end before the position that was found in it.
+    bounds = await subscription.bounds(places)
     starts: dict[Place, int] = {}
     for place in places:
         start = min(published[place], stored.get(place, published[place]))

@@ -46,19 +46,19 @@ class StoreLine:
         self._broken: StoreMovedError | None = None
         self._closed = False
 
-    async def claim(self, claim: Claim) -> Answer:
-        """Raises StoreMovedError."""
+    def claim(self, claim: Claim) -> asyncio.Future[Answer]:
+        """Raises StoreMovedError when it is awaited."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._claims.append((claim, future))
         self._wake()
-        return await future
+        return future
 
-    async def settle(self, settlement: Settlement) -> bool:
-        """Raises StoreMovedError."""
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+        """Raises StoreMovedError when it is awaited."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._settlements.append((settlement, future))
         self._wake()
-        return await future
+        return future
 
     def flush(self) -> None:
         """Have positions written that moved without a change of the inbox (skipped records). Raises StoreMovedError."""

@@ -7,13 +7,13 @@ is `NotDone`, retryable (decision 0014). A call that is cancelled may have had i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+
+class Recipient(msgspec.Struct, frozen=True, gc=False):
     name: str
     street: str
     city: str
@@ -21,8 +21,7 @@ class Recipient:
     country: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True, gc=False):
     """`contents`: (sku, quantity) pairs."""
 
     order_id: str
@@ -30,20 +29,17 @@ class Parcel:
     contents: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(msgspec.Struct, frozen=True, gc=False):
     label_id: str
     carrier: str
     tracking_number: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Void:
+class Void(msgspec.Struct, frozen=True, gc=False):
     """Which labels are voided: those made under `label_keys`, or the one named by `label_id`, or (both None) all of
     the order. A key under which no label was made covers nothing."""
 
@@ -52,15 +48,13 @@ class Void:
     label_keys: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Voided:
+class Voided(msgspec.Struct, frozen=True, gc=False):
     """`label_id` is None if nothing was left to void."""
 
     label_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatched:
+class Dispatched(msgspec.Struct, frozen=True, gc=False):
     """`dispatched_at`: UTC, as the carrier says."""
 
     tracking_number: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC
 from typing import Any, Final
 
+from msgspec.structs import asdict
 from pydantic import AwareDatetime, BaseModel, Field
 
 from services.sdk.outside.judgement import provider_key

@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from contracts.process import ProcessLifecycle
+from contracts.process import ProcessCompensating, ProcessCompleted, ProcessLifecycle, ProcessStarted
 from orchestrator.engine.effects import child_traceparent, first_traceparent
+from orchestrator.engine.lifecycle import lifecycle_json
+from orchestrator.engine.process import Process
 from orchestrator.language import Retry, parallel, pivot, sequence
 from orchestrator.testkit import Story
 from orchestrator.testkit.lab import Begun, Told, lab_saga, step, told, told_ending
@@ -104,3 +108,24 @@ def test_a_trace_that_is_none_is_replaced_by_one_made_from_the_process_id(given:
     made = first_traceparent(given, "p")
     assert made == first_traceparent(None, "p") != first_traceparent(None, "q")
     assert first_traceparent(made, "x") == made
+
+
+WORDS = st.none() | st.text(min_size=1, max_size=20)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None, database=None)
+@given(
+    st.sampled_from([ProcessStarted, ProcessCompensating, ProcessCompleted]),
+    st.text(min_size=1, max_size=20),
+    WORDS,
+    WORDS,
+    st.integers(0, 253_402_300_799_999),
+)
+def test_what_is_written_without_the_contract_is_what_the_contract_writes(
+    event: type[ProcessLifecycle], name: str, step: str | None, reason: str | None, now_ms: int
+) -> None:
+    """Byte for byte, up to the end of the year 9999: a message that is sent again is the same one."""
+    process = Process(id=name, saga="lab", version=3, phase="running", started_at_ms=0, updated_at_ms=0)
+    at = datetime.fromtimestamp(now_ms / 1000, UTC)
+    said = event(process_id=name, saga="lab", version=3, phase="running", step=step, reason=reason, at=at)
+    assert lifecycle_json(event, process, "running", step, reason, now_ms) == said.to_json()

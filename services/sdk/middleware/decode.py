@@ -26,6 +26,8 @@ class Decode:
         self._catalog = service.catalog
         self._own = frozenset(commands_topic(context) for context in service.contexts)
         self._replays = replays_topic(service.name)
+        self._places: dict[tuple[str, int], Place] = {}
+        """Every partition met, once."""
 
     def __call__(self, record: IncomingRecord) -> Decoded:
         replayed = record.topic == self._replays
@@ -57,7 +59,7 @@ class Decode:
                 return Skipped(known=True)
         work = Work(
             record=record,
-            place=Place(record.topic, record.partition),
+            place=self._place(record),
             envelope=envelope,
             origin=origin,
             identity=identity_of(envelope),
@@ -72,6 +74,13 @@ class Decode:
             # Nobody waits for an answer, so nothing is stored: a replay decodes it anew.
             return Undecodable(record, problem)
         return work
+
+    def _place(self, record: IncomingRecord) -> Place:
+        name = (record.topic, record.partition)
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = Place(*name)
+        return place
 
 
 def _too_long(envelope: Envelope) -> str | None:

@@ -7,6 +7,7 @@ never speaks of an id that has a mark.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from itertools import count
 from typing import Protocol
 
@@ -28,9 +29,9 @@ from services.sdk.work import Done, Failure, Problem, Step, Work
 class Store(Protocol):
     """The inbox as one message sees it; many messages share one exchange with the inbox behind it."""
 
-    async def claim(self, claim: Claim) -> Answer: ...
+    def claim(self, claim: Claim) -> Awaitable[Answer]: ...
 
-    async def settle(self, settlement: Settlement) -> bool: ...
+    def settle(self, settlement: Settlement) -> Awaitable[bool]: ...
 
 
 class Dedupe:
@@ -65,7 +66,8 @@ class Dedupe:
         match answer.found:
             case Found.NEW | Found.UNFINISHED:
                 held = replace(work, unfinished=True) if answer.found is Found.UNFINISHED else work
-                never = self._never(work)
+                # Asked again: the store may have been waited for since.
+                never = self._never(work, self._around.now_ms())
                 if never is not None:
                     # An earlier execution started it, and this one must not: what it did, nobody knows.
                     return await self._settled(held, answer.fence, self._letters.rejected(held, never, certain=False))
@@ -93,16 +95,17 @@ class Dedupe:
 
     def _refusal(self, work: Work) -> Done | None:
         """Why this must not be started, if its id turns out to have no mark."""
-        never = self._never(work)
+        now_ms = self._around.now_ms()
+        never = self._never(work, now_ms)
         if never is not None:
             # Too old: the mark may have expired, so the effect is unknown, never none.
             return self._letters.rejected(work, never, certain=never.reason is not Reason.TOO_OLD)
-        late = past_deadline(work, self._around.now_ms())
+        late = past_deadline(work, now_ms)
         return None if late is None else self._letters.refused(work, late)
 
-    def _never(self, work: Work) -> Problem | None:
+    def _never(self, work: Work, now_ms: int) -> Problem | None:
         """Why this must not be executed, mark or no mark."""
-        return work.problem or too_old(work, self._around.now_ms(), self._retention_ms)
+        return work.problem or too_old(work, now_ms, self._retention_ms)
 
     def _undone(self, work: Work) -> Done:
         failure = Failure(Code.UNDONE, "an undo of this command came first", certain=True, reason=None)
