@@ -24,7 +24,7 @@ class Publisher:
         self._bus = bus
         self._problem = problem
         self._wait_s = wait_s
-        self._publishing: dict[str, asyncio.Task[None]] = {}
+        self._publishing: dict[str, asyncio.Future[None]] = {}
 
     @property
     def waiting(self) -> int:
@@ -44,7 +44,7 @@ class Publisher:
                 raise Unavailable("kafka", problem)
             if len(self._publishing) >= PUBLISHING_MAX:
                 raise Unavailable("kafka", f"{PUBLISHING_MAX} events wait for Kafka already")
-            task = asyncio.create_task(self._bus.publish((record,)))
+            task = asyncio.ensure_future(self._bus.publish((record,)))
             self._publishing[event_id] = task
             task.add_done_callback(lambda ended: self._forget(event_id, ended))
         done, _ = await asyncio.wait({task}, timeout=self._wait_s)
@@ -59,7 +59,7 @@ class Publisher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _forget(self, event_id: str, ended: asyncio.Task[None]) -> None:
+    def _forget(self, event_id: str, ended: asyncio.Future[None]) -> None:
         self._publishing.pop(event_id, None)
         if not ended.cancelled():
             ended.exception()

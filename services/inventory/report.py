@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from services.inventory.opening import open_nothing
 from services.inventory.stock import Level
@@ -56,7 +58,7 @@ class StockReport:
             "on_hand_units": self.on_hand_units,
             "reserved_units": self.reserved_units,
             "dispatched_units": self.dispatched_units,
-            "skus": [asdict(one) for one in self.skus],
+            "skus": msgspec.to_builtins(self.skus),
         }
 
 

@@ -23,6 +23,7 @@ from redis.exceptions import ResponseError
 from services.inventory.opening import OpeningRule
 from services.inventory.stock import (
     EARLY_DISPATCH_MS,
+    Change,
     Demand,
     Level,
     Movement,

@@ -8,7 +8,7 @@ end: its producer is cut off before another replica may take over (docs/decision
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class Publisher(Protocol):
 
     problem: str | None
 
-    async def publish(self, records: Sequence[OutgoingRecord]) -> None: ...
+    def publish(self, records: Sequence[OutgoingRecord]) -> Awaitable[None]: ...
 
     async def close(self) -> None:
         """Nothing more is sent once this returns, at most a few seconds later."""
@@ -235,7 +235,7 @@ class Scheduler:
         """Returns after every ack. Raises LeaseLost: then nothing more is sent."""
         if self._around.monotonic_s() >= tenure.until_s:
             raise LeaseLost("before announcing")
-        task = asyncio.create_task(tenure.publisher.publish(records))
+        task = asyncio.ensure_future(tenure.publisher.publish(records))
         stopped_s: float | None = None
         try:
             while True:

@@ -130,7 +130,7 @@ async def test_a_full_store_is_away_not_broken() -> None:
 
 async def test_a_kafka_that_is_away_is_named_and_waited_for() -> None:
     bus = KafkaBus("127.0.0.1:1", "test")
-    publishing = asyncio.create_task(bus.publish([OutgoingRecord("t", b"k", b"{}", ())]))
+    publishing = asyncio.ensure_future(bus.publish([OutgoingRecord("t", b"k", b"{}", ())]))
     await until(lambda: bus.problem is not None)
     assert "Kafka takes no records" in (bus.problem or "")
     assert not publishing.done()

@@ -198,7 +198,7 @@ async def test_commands_with_repeats_are_answered_once_each(world: World) -> Non
 async def test_crashes_under_load(world: World) -> None:
     """Killed again and again while it works: every command answered under one id, nothing lost."""
     world.provider.pause_s = 0.01
-    sending = asyncio.create_task(world.bus.publish(world.commands(range(1_000))))
+    sending = asyncio.ensure_future(world.bus.publish(world.commands(range(1_000))))
     for enough in (50, 300, 600):
         async with world.running():
             await until(partial(world.has_effects, enough))
@@ -226,7 +226,7 @@ async def test_a_stop_leaves_nothing_to_do_again(world: World) -> None:
 
 async def test_replicas_come_and_go_under_load(world: World) -> None:
     world.provider.pause_s = 0.005
-    sending = asyncio.create_task(world.bus.publish(world.commands(range(2_000))))
+    sending = asyncio.ensure_future(world.bus.publish(world.commands(range(2_000))))
     async with world.running("one") as one:
         await until(lambda: len(world.provider.effects) > 200)
         async with world.running("two") as two:
