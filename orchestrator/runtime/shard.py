@@ -113,6 +113,7 @@ class Shard:
         self._rules = rules
         self._ahead = ahead or {}
         self._cache = ProcessCache(cache_limit)
+        self._folding = False
         self._segments: deque[Segment] = deque()
         self._in_flight: tuple[Segment, Checkpoint] | None = None
         self._touched: dict[str, Process] = {}
@@ -144,7 +145,8 @@ class Shard:
         return items
 
     def missing(self, items: Sequence[Item]) -> list[str]:
-        """Ids that must be loaded before `fold`."""
+        """Ids that must be loaded before `fold`. Until `accept`, nothing leaves the cache."""
+        self._folding = True
         self._own_positions = {self.stored_next}
         if self._in_flight is not None:
             self._own_positions.add(self._in_flight[1].position.next)
@@ -259,6 +261,7 @@ class Shard:
         if folded.segments:
             self.position = folded.segments[-1].next
         self.halted = folded.halt
+        self._folding = False
         self._cache.shrink()
 
     def _join(self, segment: Segment) -> None:
@@ -326,3 +329,5 @@ class Shard:
             entry = self._cache.get(process_id)
             entry.stored = process
             entry.pins -= 1
+        if not self._folding:
+            self._cache.shrink()

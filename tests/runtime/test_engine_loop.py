@@ -206,6 +206,21 @@ async def test_a_rewound_store_is_found_out_before_a_stale_state_is_decided_on(w
     assert len(world.effects()) == 10, "no effect was decided on the old state"
 
 
+async def test_what_is_stored_leaves_memory_at_once_and_not_with_the_next_input(world: World) -> None:
+    """A shard at rest holds no more than its limit, whatever it had to hold until it was stored."""
+    engine = await world.engine(cache_processes=2)
+    for name in (f"fake:{n}" for n in range(2_000)):
+        if partition_of(name, SHARDS) == SHARD:
+            world.put(*life(name))
+
+    await engine.work(flush=False)
+    shard = engine.loop.ownership.active[SHARD]
+    assert len(shard._cache) > 10, "what is not stored yet must stay"
+    await engine.loop.flush()
+
+    assert len(shard._cache) == 2
+
+
 async def test_a_wiped_store_is_folded_again_from_a_whole_log(world: World) -> None:
     engine = await world.engine()
     world.put(*life())
