@@ -58,7 +58,7 @@ class StockReport:
             "on_hand_units": self.on_hand_units,
             "reserved_units": self.reserved_units,
             "dispatched_units": self.dispatched_units,
-            "skus": msgspec.to_builtins(self.skus),
+            "skus": [msgspec.to_builtins(one) for one in self.skus],
         }
 
 
