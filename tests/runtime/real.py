@@ -66,7 +66,7 @@ def private_redis(*options: str, cluster: bool = False) -> Iterator[str]:
 
 
 def _started(folder: str, options: tuple[str, ...], cluster: bool) -> tuple[subprocess.Popen[bytes], int]:
-    """A node of a cluster listens on its port + 10,000 as well, where any outgoing connection of this machine may be."""
+    """A node of a cluster listens on its port + 10,000 as well, where any outgoing connection may be."""
     for _ in range(STARTS_MAX):
         with assigned({}, {}, {}) as ports:
             port = ports["sandbox"]
