@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.rule import Rule
@@ -53,7 +52,7 @@ class Wanted:
 
 
 def demo(
-    flow: Annotated[str, typer.Option(click_type=click.Choice(NAMES), help="What is played.")] = "orders",
+    flow: Annotated[str, typer.Option(help=f"What is played: {', '.join(NAMES)}.")] = "orders",
     count: Annotated[
         int | None,
         typer.Option("--count", "--orders", min=1, max=100_000, help="How many orders, signups, ... of each flow."),
@@ -72,6 +71,8 @@ def demo(
     data: Annotated[Path, typer.Option(help="The folder of the demo's stack; it is emptied first.")] = DEFAULT_DATA,
 ) -> None:
     """Play the business flows, let everything go wrong that can, and reconcile with the outside world's ledger."""
+    if flow not in NAMES:
+        raise typer.BadParameter(f"There is no flow {flow!r}; the flows are: {', '.join(NAMES)}.", param_hint="--flow")
     if minutes is not None and rate == 0:
         raise typer.BadParameter("Publishing for some minutes needs a rate above 0.", param_hint="--minutes")
     console = make_console()
