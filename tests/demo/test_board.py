@@ -32,6 +32,8 @@ class Parts:
 
     def __init__(self) -> None:
         self.done: list[tuple[str, str]] = []
+        self.loop = asyncio.get_running_loop()
+        self.restarted: asyncio.Queue[str] = asyncio.Queue()
 
     def kill(self, name: str) -> None:
         self.done.append(("kill", name))
@@ -41,6 +43,7 @@ class Parts:
 
     def start(self, name: str) -> None:
         self.done.append(("start", name))
+        self.loop.call_soon_threadsafe(self.restarted.put_nowait, name)
 
 
 def test_it_is_midway_when_four_tenths_of_all_flows_are_published() -> None:
@@ -79,8 +82,8 @@ async def test_restarts_go_on_until_all_is_published_and_leave_nothing_stopped(m
     board.midway.set()
     parts = Parts()
     run = asyncio.create_task(disturb(Chaos.RESTARTS, cast(Stack, parts), ("payment",), 1, board, lambda _: None))
-    while len(parts.done) < 12:
-        await asyncio.sleep(0.001)
+    for _ in range(6):
+        await parts.restarted.get()
     board.published.set()
     await run
     assert {name for _, name in parts.done} == {"orchestrator", "payment"}
