@@ -41,7 +41,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Step(StrEnum):
     """What has just been done, in order; tests end the OS process here."""
 
-    OPENED = "opened"
+    READ = "read"
     COPIED = "copied"
     DURABLE = "durable"
     PLACED = "placed"
@@ -75,9 +75,9 @@ class Folders:
             source = None if source_folder is None else _open_file(stack, source_folder, parts[-1])
             if source_folder is None or source is None:
                 return self._filed_before(stack, path, parts, sha256)
-            self.reached(Step.OPENED)
             found = _digest(source)
             _check(path, found, sha256)
+            self.reached(Step.READ)
             target_folder = _open_folder(stack, self.completed, parts[:-1], create=True)
             assert target_folder is not None, "it was made"
             self._place(source, target_folder, path, parts[-1], found)

@@ -23,7 +23,8 @@ from services.sdk.reasons import Reason
 from services.sdk.stories import given
 from services.sdk.testing import Harness
 
-CONTENT = b"signed, sealed\n" * 200_000
+CONTENT = b"signed, sealed\n" * 80_000
+"""More than one chunk."""
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 PATH = "2026/contract.pdf"
 DIED = 9
@@ -117,13 +118,13 @@ def test_what_a_crash_leaves_is_whole_and_finished(step: Step, which: str, reque
 
 
 @pytest.mark.parametrize("first", list(Step))
-@pytest.mark.parametrize("second", [Step.OPENED, Step.COPIED, Step.PLACED])
+@pytest.mark.parametrize("second", [Step.READ, Step.COPIED, Step.PLACED])
 def test_a_second_crash_is_as_harmless(folders: Folders, first: Step, second: Step) -> None:
     put(folders.incoming)
     die_after(folders, first)
     left = (folders.incoming / PATH).exists()
     placed = (folders.completed / PATH).exists()
-    if left and (second is Step.OPENED or not placed):
+    if left and (second is Step.READ or not placed):
         die_after(folders, second)
 
     assert folders.move(PATH, SHA256) == SHA256
@@ -180,7 +181,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_filed(folders: Folders) -
     source = put(folders.incoming)
 
     def reached(step: Step) -> None:
-        if step is Step.OPENED:
+        if step is Step.READ:
             with source.open("r+b") as file:
                 file.write(b"SIGNED")
 
