@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ResponseError
 
+from operations.packing_redis import packed
 from services.inventory.opening import OpeningRule
 from services.inventory.stock import (
     EARLY_DISPATCH_MS,
@@ -30,7 +31,7 @@ from services.inventory.stock import (
     ReservationRevokedError,
     floor_of,
 )
-from services.sdk.scripts_redis import Argument, Script, ScriptLine, packed
+from services.sdk.scripts_redis import Argument, Script, ScriptLine
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 ENDED_RETENTION_MS: Final = 8 * DAY_MS

@@ -16,10 +16,10 @@ from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from operations.packing_redis import packed
 from services.sdk.failures import StartRefused, StoreAwayError, StoreMovedError
 from services.sdk.inbox_retention import RETENTION_MS, kept_ms
 from services.sdk.ports import Answer, Claim, Exchange, Found, Place, Reply
-from services.sdk.scripts_redis import packed
 
 SOCKET_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0

@@ -11,53 +11,14 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import hiredis
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 CALLS_MAX = 64
 """Calls of one round trip, so that Redis can serve others in between."""
 Argument = str | int | bytes
-
-
-class _Packed:
-    """Packs commands with hiredis. redis-py's asyncio connections do it in Python, four times slower."""
-
-    def pack_command(self, *arguments: Any) -> list[bytes]:
-        """`SCRIPT LOAD` and the like are two words on the wire."""
-        first = arguments[0]
-        if isinstance(first, str) and " " in first:
-            arguments = (*first.split(), *arguments[1:])
-        return [hiredis.pack_command(arguments)]
-
-
-class _PackedTcp(_Packed, Connection):
-    pass
-
-
-class _PackedSsl(_Packed, SSLConnection):
-    pass
-
-
-class _PackedUnix(_Packed, UnixDomainSocketConnection):
-    pass
-
-
-_PACKED: dict[type[Any], type[Any]] = {
-    Connection: _PackedTcp,
-    SSLConnection: _PackedSsl,
-    UnixDomainSocketConnection: _PackedUnix,
-}
-Pool = TypeVar("Pool", bound=ConnectionPool)
-
-
-def packed(pool: Pool) -> Pool:
-    """The same pool, unused so far, whose connections pack their commands with hiredis."""
-    pool.connection_class = _PACKED[pool.connection_class]
-    return pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ResponseError
 
-from services.sdk.scripts_redis import Script, ScriptLine, packed
+from operations.packing_redis import packed
+from services.sdk.scripts_redis import Script, ScriptLine
 from services.stockreport.levels import Level
 
 LEVELS_KEY: Final = "stock-report:{levels}"

@@ -21,6 +21,7 @@ from deploy.local.stack import Stack
 from operations.endpoints import Endpoints
 
 START_SECONDS_MAX = 20.0
+STARTS_MAX = 5
 SLOTS = 16_384
 
 
@@ -53,32 +54,48 @@ async def create_topics(kafka: str, topics: Mapping[str, int]) -> None:
 @contextmanager
 def private_redis(*options: str, cluster: bool = False) -> Iterator[str]:
     """The URL of a Redis of one's own. `cluster`: one node that serves all slots."""
-    with tempfile.TemporaryDirectory(prefix="runtime-") as folder, assigned({}, {}, {}) as ports:
-        port = ports["sandbox"]
-        command = [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
-        command += ["--appendonly", "yes", "--maxmemory-policy", "noeviction", *options]
-        if cluster:
-            command += ["--cluster-enabled", "yes"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(prefix="runtime-") as folder:
+        process, port = _started(folder, options, cluster)
         try:
-            _wait_until_ready(port, cluster)
+            if cluster:
+                _form_cluster(port)
             yield f"redis://127.0.0.1:{port}"
         finally:
             process.kill()
             process.wait()
 
 
-def _wait_until_ready(port: int, cluster: bool) -> None:
-    client = redis.Redis(port=port)
+def _started(folder: str, options: tuple[str, ...], cluster: bool) -> tuple[subprocess.Popen[bytes], int]:
+    """A node of a cluster listens on its port + 10,000 as well, where any outgoing connection may be."""
+    for _ in range(STARTS_MAX):
+        with assigned({}, {}, {}) as ports:
+            port = ports["sandbox"]
+            command = [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+            command += ["--appendonly", "yes", "--maxmemory-policy", "noeviction", *options]
+            if cluster:
+                command += ["--cluster-enabled", "yes"]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            if _answers(process, port):
+                return process, port
+    raise AssertionError("redis-server does not start")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """False: the process ended before it answered."""
     give_up = time.monotonic() + START_SECONDS_MAX
-    while True:
-        try:
-            client.ping()
-            break
-        except redis.ConnectionError:
-            assert time.monotonic() < give_up, "redis-server does not answer"
-            time.sleep(0.02)
-    if cluster:
+    with redis.Redis(port=port) as client:
+        while process.poll() is None:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                assert time.monotonic() < give_up, "redis-server does not answer"
+                time.sleep(0.02)
+    return False
+
+
+def _form_cluster(port: int) -> None:
+    give_up = time.monotonic() + START_SECONDS_MAX
+    with redis.Redis(port=port) as client:
         client.execute_command("CLUSTER ADDSLOTS", *range(SLOTS))
         while client.cluster("INFO").get("cluster_state") != "ok":
             assert time.monotonic() < give_up, "the cluster does not form"
