@@ -12,8 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ResponseError
 
+from operations.packing_redis import packed
 from services.documentsignature.kept import KEPT_DAYS, Kept
-from services.sdk.scripts_redis import packed
 
 CONNECTIONS_MAX: Final = 8
 AWAY_PAUSE_SECONDS_MAX: Final = 1.0
