@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
+FLOW ?= orders
 ORDERS ?=
 SEED ?= 7
 KEEP ?=
@@ -41,8 +42,8 @@ up: setup ## start the stack (SERVICES="inventory shipping" leaves others out); 
 down: setup ## stop the stack, and a demo's that was kept
 	@$(PY) -m deploy.local down; main=$$?; $(PY) -m deploy.local down --data .local/demo && exit $$main
 
-demo: setup ## a day's orders with everything that goes wrong, reconciled (ORDERS=1000 SEED=7 KEEP=1)
-	@$(PY) -m deploy.demo --orders $(or $(ORDERS),1000) --seed $(SEED) $(if $(KEEP),--keep)
+demo: setup ## a business flow with everything that goes wrong, reconciled (FLOW=orders|...|all ORDERS=1000 SEED=7 KEEP=1)
+	@$(PY) -m deploy.demo --flow $(FLOW) $(if $(ORDERS),--count $(ORDERS)) --seed $(SEED) $(if $(KEEP),--keep) $(ARGS)
 
 test: setup ## all tests, with a real Kafka and Redis (ARGS="tests/unit -k name")
 	$(PY) -m pytest $(ARGS)

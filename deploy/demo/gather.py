@@ -27,6 +27,8 @@ READERS = 16
 """Histories that are read at a time."""
 METRICS_SECONDS = 5
 
+Story = tuple[Process, list[HistoryEntry]]
+
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
@@ -53,7 +55,7 @@ async def gather(endpoints: Endpoints, orders: Sequence[PlannedOrder], seen: Obs
     return Gathered(evidence, levels, ignored, await _without_process(endpoints))
 
 
-async def read_story(endpoints: Endpoints, process_id: str) -> tuple[Process, list[HistoryEntry]] | None:
+async def read_story(endpoints: Endpoints, process_id: str) -> Story | None:
     """None: there is no such process."""
     async with RealConnections().processes(endpoints) as reader:
         process = await reader.get(process_id)

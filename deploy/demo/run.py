@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from contracts.catalog import CONTEXTS
+from contracts.process import Phase
 from contracts.topics import LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, dead_letters_topic, events_topic
 from deploy.demo.gather import Gathered, gather
 from deploy.demo.observation import Observation
 from deploy.demo.observer_kafka import Observer
 from deploy.demo.orders import PlannedOrder
 from deploy.demo.publisher_kafka import Publisher
-from deploy.demo.traffic import Published, Sending
+from deploy.demo.traffic import Published, Sending, process_of
 from deploy.local.site import SERVICES
 from operations.endpoints import Endpoints
 
@@ -23,9 +24,7 @@ QUIET_SECONDS = 1.5
 """After the last end, nothing more may come for so long: then everything is at rest."""
 REST_SECONDS_MAX = 30.0
 """For reactions after the last end (goods leave the warehouse when inventory hears of the dispatch)."""
-FINAL = frozenset(("completed", "compensated", "cancelled"))
-DISTURB_AT = 0.4
-"""Share of the traffic that is published when it is midway, and a disturbance begins."""
+FINAL: frozenset[Phase] = frozenset(("completed", "compensated", "cancelled"))
 
 
 @dataclass(slots=True)
@@ -36,12 +35,17 @@ class Run:
     sendings: Sequence[Sending]
     seen: Observation = field(default_factory=Observation)
     published: list[Published] = field(default_factory=list)
-    midway: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def phases(self) -> Mapping[str, Phase]:
+        """Of the orders' processes; other flows may play on the same topics."""
+        processes = (process_of(order.placed.order_id) for order in self.orders)
+        return {process: self.seen.phases[process] for process in processes if process in self.seen.phases}
 
     @property
     def open(self) -> int:
         """Orders published whose process neither has ended nor is stuck."""
-        settled = sum(phase in FINAL or phase == "stuck" for phase in self.seen.phases.values())
+        settled = sum(phase in FINAL or phase == "stuck" for phase in self.phases.values())
         return len(self.seen.started_ms) - settled
 
     def has_started(self, process: str) -> bool:
@@ -49,13 +53,8 @@ class Run:
 
     def note(self, published: Published) -> None:
         self.published.append(published)
-        if len(self.published) >= DISTURB_AT * len(self.sendings):
-            self.midway.set()
         if published.sending.expects == "starts" and published.sending.process is not None:
             self.seen.starts(published.sending.process, published.at_ms)
-
-
-Disturbance = Callable[[], Awaitable[None]]
 
 
 async def perform(
@@ -65,23 +64,22 @@ async def perform(
     rate: float,
     limit_seconds: float,
     look: Callable[[Run], None],
-    disturb: Disturbance | None,
+    calm: asyncio.Event,
 ) -> Gathered:
-    """`look` is called a few times a second. Comes back at rest, or when the time limit has passed."""
+    """`look` is called a few times a second; `calm` is set when nothing is being killed any more. Comes back at rest,
+    or when the time limit has passed."""
     async with _observed(endpoints.kafka, run.seen) as observer:
         publisher = Publisher(endpoints.kafka, rate, run.note, run.has_started)
         publishing = asyncio.create_task(publisher.run(run.sendings))
-        disturbing = asyncio.create_task(_disturb_midway(run, disturb))
         try:
             async with asyncio.timeout(limit_seconds):
-                while not (publishing.done() and disturbing.done() and run.open == 0):
+                while not (publishing.done() and calm.is_set() and run.open == 0):
                     look(run)
-                    _raise_failure(publishing, disturbing)
+                    _raise_failure(publishing)
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             publishing.cancel()
-            disturbing.cancel()
-        await asyncio.gather(publishing, disturbing, return_exceptions=True)
+        await asyncio.gather(publishing, return_exceptions=True)
         await _rest(run.seen, observer)
         look(run)
     return await gather(endpoints, run.orders, run.seen)
@@ -103,13 +101,6 @@ async def _observed(kafka: str, seen: Observation) -> AsyncIterator[Observer]:
     finally:
         observing.cancel()
         await asyncio.gather(observing, return_exceptions=True)
-
-
-async def _disturb_midway(run: Run, disturb: Disturbance | None) -> None:
-    if disturb is None:
-        return
-    await run.midway.wait()
-    await disturb()
 
 
 async def _rest(seen: Observation, observer: Observer) -> None:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from contracts.process import Phase
 from deploy.demo.checks import FateRow
 from deploy.demo.reconciliation import Line
-from deploy.demo.run import Run
 from deploy.demo.tally import Report
 
 PIPE_WIDTH = 140
-LINE_SECONDS = 3.0
-"""Between two progress lines where there is no terminal to draw on."""
 DISCREPANCIES_SHOWN = 5
-SHOWN: tuple[Phase, ...] = ("completed", "compensated", "stuck")
 
 
 def make_console() -> Console:
@@ -31,44 +21,6 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
-
-
-class Watch:
-    """Bars on a terminal; elsewhere a line every few seconds. `look` is called often."""
-
-    def __init__(self, console: Console, run: Run) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=40),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._published: TaskID = self._bars.add_task("published", total=len(run.sendings), detail="")
-        self._ended: TaskID = self._bars.add_task("ended", total=len(run.orders), detail="")
-        self._last_line = 0.0
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bars.stop()
-
-    def look(self, run: Run) -> None:
-        phases = Counter(run.seen.phases.values())
-        ended = phases["completed"] + phases["compensated"] + phases["cancelled"]
-        detail = ", ".join(f"{phases[phase]} {phase}" for phase in SHOWN)
-        self._bars.update(self._published, completed=len(run.published))
-        self._bars.update(self._ended, completed=ended, detail=detail)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= LINE_SECONDS:
-            self._last_line = now
-            published = f"{len(run.published)} of {len(run.sendings)} published"
-            self._console.print(f"  {published}, {ended} of {len(run.orders)} ended ({detail})")
 
 
 def print_numbers(console: Console, report: Report, ignored: str, dead_letters: str) -> None:

@@ -13,6 +13,7 @@ from deploy.demo.checks import IgnoredInputs
 from deploy.demo.evidence import Evidence
 from deploy.demo.observation import Observation
 from deploy.demo.reconciliation import totals_of
+from deploy.demo.traffic import process_of
 
 STEPS_SHARE = 0.99
 
@@ -44,7 +45,7 @@ class Report:
 def make_report(evidence: Evidence, seen: Observation, ignored: IgnoredInputs, ignored_elsewhere: int) -> Report:
     """`ignored_elsewhere`: inputs that were ignored for want of a process; they are in no history."""
     totals = totals_of(evidence)
-    phases: Counter[Phase] = Counter(seen.phases.values())
+    phases: Counter[Phase] = Counter(seen.phases.get(process_of(order)) or "running" for order in evidence.placed)
     durations = process_durations_ms(seen)
     return Report(
         orders=len(evidence.placed),
