@@ -31,6 +31,13 @@ class SignatureRequested(Event, type="documents.signature-requested.v1"):
     request_id: Text
 
 
+class SignatureCompleted(Event, type="documents.signature-completed.v1"):
+    """What the provider's webhook says: it knows its own request, and nothing of our documents."""
+
+    request_id: Text
+    signed_at: UtcTime
+
+
 class DocumentSigned(Event, type="documents.signed.v1"):
     """The provider's webhook, completed with what was kept under its request."""
 

@@ -43,6 +43,8 @@ class Endpoints(BaseModel):
     redis: RedisEndpoints
     sandbox: str | None = None
     """Base URL of the local outside world."""
+    gateway: str | None = None
+    """Base URL of the local gateway; None: it does not run."""
     processes: dict[str, ProcessEndpoint] = Field(default_factory=dict)
 
 

@@ -16,7 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from operations.collector import settle_collector
 from operations.endpoints import Endpoints, EndpointsError, find_endpoints
 from operations.logs import configure_logs
+from services.documentsignature.resources import URL_OPTION as SIGNATURE_URL
 from services.inventory.resources import OPENING_OPTION
+from services.invoicing.resources import URL_OPTION as ACCOUNTING_URL
+from services.leadalert.resources import URL_OPTION as SLACK_URL
+from services.leadcrm.resources import URL_OPTION as CRM_URL
 from services.payment.resources import URL_OPTION as PAYMENT_URL
 from services.registry import HANDLERS_FILE, HOST_OPTIONS, OPTIONS, REGISTRY, handlers_json
 from services.sdk.host import HostSettings, host
@@ -35,6 +39,12 @@ class Environment(BaseSettings):
     instance: str | None = None
     payment_url: str | None = None
     carrier_url: str | None = None
+    slack_url: str | None = None
+    crm_url: str | None = None
+    accounting_url: str | None = None
+    signature_url: str | None = None
+    documents_incoming: str | None = None
+    documents_completed: str | None = None
     opening_stock: str | None = None
     providers: str | None = None
     provider_answer_seconds: str | None = None
@@ -109,7 +119,15 @@ def local_options(stack: Endpoints) -> dict[str, str]:
     if stack.sandbox is None:
         return {}
     base = stack.sandbox.rstrip("/")
-    return {PAYMENT_URL: f"{base}/payment", CARRIER_URL: f"{base}/carrier", OPENING_OPTION: "local"}
+    return {
+        PAYMENT_URL: f"{base}/payment",
+        CARRIER_URL: f"{base}/carrier",
+        SLACK_URL: f"{base}/slack/webhook",
+        CRM_URL: f"{base}/crm",
+        ACCOUNTING_URL: f"{base}/accounting",
+        SIGNATURE_URL: f"{base}/signature",
+        OPENING_OPTION: "local",
+    }
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

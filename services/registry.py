@@ -14,8 +14,18 @@ import orjson
 import contracts
 from contracts.message import Message
 from contracts.technical import CommandFailed
+from services.documentfiling import handlers as documentfiling
+from services.documentfiling import resources as documentfiling_resources
+from services.documentsignature import handlers as documentsignature
+from services.documentsignature import resources as documentsignature_resources
 from services.inventory import handlers as inventory
 from services.inventory import resources as inventory_resources
+from services.invoicing import handlers as invoicing
+from services.invoicing import resources as invoicing_resources
+from services.leadalert import handlers as leadalert
+from services.leadalert import resources as leadalert_resources
+from services.leadcrm import handlers as leadcrm
+from services.leadcrm import resources as leadcrm_resources
 from services.payment import handlers as payment
 from services.payment import resources as payment_resources
 from services.sdk import Handler, Service
@@ -40,6 +50,14 @@ _ALL: Final = (
     Registered(payment.service, (payment_resources.URL_OPTION, *CALL_OPTIONS)),
     Registered(shipping.service, (shipping_resources.URL_OPTION, *CALL_OPTIONS)),
     Registered(stockreport.service, ()),
+    Registered(leadalert.service, (leadalert_resources.URL_OPTION, *CALL_OPTIONS)),
+    Registered(leadcrm.service, (leadcrm_resources.URL_OPTION, *CALL_OPTIONS)),
+    Registered(documentsignature.service, (documentsignature_resources.URL_OPTION, *CALL_OPTIONS)),
+    Registered(
+        documentfiling.service,
+        (documentfiling_resources.INCOMING_OPTION, documentfiling_resources.COMPLETED_OPTION),
+    ),
+    Registered(invoicing.service, (invoicing_resources.URL_OPTION, *CALL_OPTIONS)),
 )
 REGISTRY: Final[Mapping[str, Registered]] = MappingProxyType({one.service.name: one for one in _ALL})
 HOST_OPTIONS: Final = ("accept_empty_store", "concurrency", "leave_on_stop", "retention_hours")

@@ -27,6 +27,7 @@ PORT_VARIABLES = {
     "redis": "REDIS_PORT",
     "services_redis": "SERVICES_REDIS_PORT",
     "sandbox": "SANDBOX_PORT",
+    "gateway": "GATEWAY_PORT",
     "metrics_base": "METRICS_PORT_BASE",
 }
 

@@ -12,8 +12,9 @@ from deploy.local.kafka.server import format_storage, kafka_command, write_prope
 from deploy.local.ports import HOST
 from deploy.local.probes import Probe, http_probe, kafka_probe, redis_probe
 from deploy.local.redis_server import find_redis_server, write_settings
-from deploy.local.site import COMPANIONS, PROGRAMS, SERVICES, Site
+from deploy.local.site import COMPANIONS, HOSTED, PROGRAMS, SERVICES, Site
 from deploy.local.state import ProcessRecord, Settings
+from deploy.local.webhooks import write_addresses, write_secrets
 from operations.endpoints import Endpoints, ProcessEndpoint, RedisEndpoints
 
 
@@ -56,8 +57,10 @@ class Launcher:
         if name == "redis-services":
             return self._redis(name, "always")
         if name == "sandbox":
-            options = ("--port", str(self.ports[name]), "--data", str(self.site.folder(name)))
-            return (*self._program(name, "deploy.local.sandbox"), *options, *self._arguments(name))
+            addresses = write_addresses(self.site, self.ports[listeners.GATEWAY])
+            where = ("--port", str(self.ports[name]), "--data", str(self.site.folder(name)))
+            start = self._program(name, "deploy.local.sandbox")
+            return (*start, *where, "--webhooks", str(addresses), *self._arguments(name))
         return (*self._own(name), *self._arguments(name))
 
     def topics_command(self) -> tuple[str, ...]:
@@ -82,12 +85,31 @@ class Launcher:
     def _own(self, name: str) -> tuple[str, ...]:
         if name == "scheduler":
             start = self._program(name, "services.scheduler", "--file", str(self.site.schedules))
+        elif name == "gateway":
+            start = self._program(name, "services.gateway", *self._door())
+        elif name in HOSTED:
+            start = self._program(name, "services", *HOSTED[name], *self._documents())
         elif name in (*SERVICES, *COMPANIONS):
             start = self._program(name, "services", name)
         else:
             start = (*self._program(name, "orchestrator"), "--roles", self.settings.roles)
         where = ("--endpoints", str(self.site.endpoints), "--metrics-port", str(self.ports[name]))
         return (*start, *where, "--instance", f"{name}-1")
+
+    def _door(self) -> tuple[str, ...]:
+        where = ("--host", HOST, "--port", str(self.ports[listeners.GATEWAY]))
+        return ("--file", str(self.site.sources), "--secrets", str(write_secrets(self.site)), *where)
+
+    def _documents(self) -> tuple[str, ...]:
+        folders = {
+            "documents_incoming": self.site.documents_incoming,
+            "documents_completed": self.site.documents_completed,
+        }
+        words: list[str] = []
+        for option, folder in folders.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            words += ("--option", f"{option}={folder}")
+        return tuple(words)
 
     def _program(self, name: str, module: str, *words: str) -> tuple[str, ...]:
         return self.settings.commands.get(name) or (self.site.python, "-m", module, *words)
@@ -112,7 +134,9 @@ def patience_of(name: str) -> Patience:
 
 def listeners_of(name: str) -> tuple[str, ...]:
     """Return the listeners that `name` opens."""
-    return (listeners.KAFKA, listeners.CONTROLLER) if name == "kafka" else (name,)
+    if name == "kafka":
+        return (listeners.KAFKA, listeners.CONTROLLER)
+    return (name, listeners.GATEWAY) if name == "gateway" else (name,)
 
 
 def metrics_of(name: str, ports: Mapping[str, int]) -> str | None:
@@ -122,7 +146,13 @@ def metrics_of(name: str, ports: Mapping[str, int]) -> str | None:
 
 def address_of(name: str, ports: Mapping[str, int]) -> str:
     """Return where `name` is found, for people."""
+    if name == "gateway":
+        return _door_of(ports)
     return metrics_of(name, ports) or f"{HOST}:{ports[name]}"
+
+
+def _door_of(ports: Mapping[str, int]) -> str:
+    return f"http://{HOST}:{ports[listeners.GATEWAY]}"
 
 
 def endpoints_of(ports: Mapping[str, int], processes: Mapping[str, ProcessRecord]) -> Endpoints:
@@ -134,6 +164,7 @@ def endpoints_of(ports: Mapping[str, int], processes: Mapping[str, ProcessRecord
             services=f"redis://{HOST}:{ports[listeners.SERVICES_REDIS]}/0",
         ),
         sandbox=f"http://{HOST}:{ports[listeners.SANDBOX]}",
+        gateway=_door_of(ports) if "gateway" in processes else None,
         processes={
             name: ProcessEndpoint(pid=record.pid, command=list(record.command), metrics=record.metrics)
             for name, record in processes.items()

@@ -21,7 +21,9 @@ CONTROLLER = "kafka-controller"
 REDIS = "redis-orchestrator"
 SERVICES_REDIS = "redis-services"
 SANDBOX = "sandbox"
-LISTENERS = (KAFKA, CONTROLLER, REDIS, SERVICES_REDIS, SANDBOX, *PROGRAMS)
+GATEWAY = "gateway-http"
+"""Its door; its metrics have a port of their own, as those of all programs."""
+LISTENERS = (KAFKA, CONTROLLER, REDIS, SERVICES_REDIS, SANDBOX, GATEWAY, *PROGRAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,18 @@ class WantedPorts:
     redis: int | None = None
     services_redis: int | None = None
     sandbox: int | None = None
+    gateway: int | None = None
     metrics_base: int | None = None
 
     def by_listener(self) -> dict[str, int]:
         """Return the fixed ports by listener. Raises `StackError` if two listeners were given the same one."""
-        fixed = {KAFKA: self.kafka, REDIS: self.redis, SERVICES_REDIS: self.services_redis, SANDBOX: self.sandbox}
+        fixed = {
+            KAFKA: self.kafka,
+            REDIS: self.redis,
+            SERVICES_REDIS: self.services_redis,
+            SANDBOX: self.sandbox,
+            GATEWAY: self.gateway,
+        }
         if self.metrics_base is not None:
             fixed |= {name: self.metrics_base + number for number, name in enumerate(PROGRAMS)}
         chosen = {name: port for name, port in fixed.items() if port is not None}

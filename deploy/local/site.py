@@ -9,8 +9,12 @@ from pathlib import Path
 INFRASTRUCTURE = ("kafka", "redis-orchestrator", "redis-services", "sandbox")
 SERVICES = ("inventory", "payment", "shipping")
 """Those of the order flow: what every stack has unless it is told otherwise."""
-COMPANIONS = ("scheduler", "stock-report")
-"""`make up` starts them, too; the demo, the chaos runs and the benchmarks do without."""
+HOSTED = {
+    "automations": ("lead-alert", "lead-crm", "document-signature", "document-filing", "invoicing"),
+}
+"""Parts that host several automations in one OS process: here they have little to do, and memory is dear."""
+COMPANIONS = ("scheduler", "stock-report", "gateway", *HOSTED)
+"""`make up` starts them, too; the orders of the demo, the chaos runs and the benchmarks do without."""
 PROGRAMS = ("orchestrator", *SERVICES, *COMPANIONS)
 NAMES = (*INFRASTRUCTURE, *PROGRAMS)
 
@@ -48,6 +52,21 @@ class Site:
     def schedules(self) -> Path:
         """The file of the scheduler: that of the checkout, or of the installed package."""
         return Path(__file__).with_name("schedules.toml")
+
+    @property
+    def sources(self) -> Path:
+        """What the gateway takes; from the same place."""
+        return Path(__file__).with_name("gateway.toml")
+
+    @property
+    def documents_incoming(self) -> Path:
+        """Where documents wait for their signature."""
+        return self.data / "documents" / "incoming"
+
+    @property
+    def documents_completed(self) -> Path:
+        """Where they are filed."""
+        return self.data / "documents" / "completed"
 
     def log(self, name: str) -> Path:
         """Return the log of part `name`."""

@@ -22,7 +22,7 @@ from deploy.local import process
 from deploy.local.errors import StackError
 from deploy.local.launch import address_of, listeners_of, probe_of
 from deploy.local.locking import held
-from deploy.local.ports import CONTROLLER, WantedPorts, assigned, is_free
+from deploy.local.ports import CONTROLLER, GATEWAY, WantedPorts, assigned, is_free
 from deploy.local.progress import Report, silent
 from deploy.local.runner import STOP_STAGES, Runner, running_parts
 from deploy.local.site import COMPANIONS, INFRASTRUCTURE, NAMES, SERVICES, site_at
@@ -30,6 +30,7 @@ from deploy.local.state import Settings, State, read_state
 from operations.endpoints import Endpoints, EndpointsError, read_endpoints
 
 LOCK_PATIENCE_SECONDS = 180
+FOUND_BY_OTHERS = (*INFRASTRUCTURE, CONTROLLER, GATEWAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Stack:
         with self._changing() as before:
             running = running_parts(before)
             # What runs has read the addresses of Kafka and the rest: they must not move under it.
-            kept = {name: before.ports[name] for name in (*INFRASTRUCTURE, CONTROLLER)} if running else {}
+            theirs = {name: before.ports[name] for name in FOUND_BY_OTHERS if name in before.ports}
+            kept = theirs if running else {}
             fixed = {**kept, **self._ports.by_listener()}
             busy = {one: before.ports[one] for name in running for one in listeners_of(name)}
             with assigned(fixed, before.ports, busy) as ports:

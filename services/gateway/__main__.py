@@ -22,6 +22,7 @@ from services.gateway.declaration import Declaration, DeclarationError, default_
 from services.gateway.gateway import GatewayLimits, source_keys
 from services.gateway.invitations import Asked, invitation_of
 from services.gateway.program import ProgramSettings, run
+from services.gateway.secrets_file import read_secrets
 from services.gateway.signatures import sign as signed_headers
 from services.sdk.failures import StartRefused
 from services.sdk.resume_link import mint
@@ -46,6 +47,7 @@ class Environment(BaseSettings):
     metrics_port: int = 0
     instance: str = "gateway-1"
     gateway_file: Path | None = None
+    gateway_secrets_file: Path | None = None
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8_080
     gateway_url: str | None = None
@@ -73,6 +75,10 @@ class Environment(BaseSettings):
 
 
 FileOption = Annotated[Path | None, typer.Option("--file", help="The declaration (TOML); COUNTERPOINT_GATEWAY_FILE.")]
+SecretsOption = Annotated[
+    Path | None,
+    typer.Option("--secrets", help="NAME=VALUE lines beside the environment's; COUNTERPOINT_GATEWAY_SECRETS_FILE."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -80,6 +86,7 @@ def serve(
     context: typer.Context,
     endpoints: Annotated[Path | None, typer.Option(help="The stack's endpoints file.")] = None,
     file: FileOption = None,
+    secrets: SecretsOption = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="8080 by default; 0: a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0: a free one.")] = None,
@@ -101,7 +108,7 @@ def serve(
         port=environment.gateway_port if port is None else port,
         metrics_port=environment.metrics_port if metrics_port is None else metrics_port,
         instance=instance or environment.instance,
-        secrets=dict(os.environ),
+        secrets=_secrets(secrets, environment),
         link_secrets=environment.gateway_link_secrets.split(),
         allowed_origins=frozenset(environment.gateway_origins.split()),
         proxies=environment.gateway_proxies.split(),
@@ -113,11 +120,12 @@ def serve(
 
 
 @app.command()
-def check(file: FileOption = None) -> None:
+def check(file: FileOption = None, secrets: SecretsOption = None) -> None:
     """Check a declaration and the secrets that it names, and say what it takes. Exit code 1: it is wrong."""
-    declaration = _declaration(file, _environment())
+    environment = _environment()
+    declaration = _declaration(file, environment)
     try:
-        source_keys(declaration, os.environ)
+        source_keys(declaration, _secrets(secrets, environment))
     except StartRefused as error:
         raise _failure(str(error)) from None
     for name in declaration.forms:
@@ -132,15 +140,17 @@ def sign(
     source: Annotated[str, typer.Argument(help="A source of the declaration.")],
     body: Annotated[Path, typer.Argument(metavar="FILE|-", allow_dash=True, help="The body to sign.")],
     file: FileOption = None,
+    secrets: SecretsOption = None,
     message_id: Annotated[str, typer.Option("--id", help="For schemes that sign an id.")] = "test-1",
 ) -> None:
     """Print the headers that the source itself would send, one a line, for `curl -H @-`."""
-    declaration = _declaration(file, _environment())
+    environment = _environment()
+    declaration = _declaration(file, environment)
     found = declaration.sources.get(source)
     if found is None:
         raise _failure(f"no source {source!r}; there are: {', '.join(declaration.sources) or 'none'}")
     try:
-        keys = source_keys(Declaration({}, {source: found}), os.environ)[source]
+        keys = source_keys(Declaration({}, {source: found}), _secrets(secrets, environment))[source]
         data = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
     except (StartRefused, OSError) as error:
         raise _failure(str(error)) from None
@@ -189,6 +199,15 @@ def _declaration(file: Path | None, environment: Environment) -> Declaration:
         if chosen is None:
             return default_declaration(standard_catalog())
         return read_declaration(chosen, standard_catalog())
+    except DeclarationError as error:
+        raise _failure(str(error)) from None
+
+
+def _secrets(file: Path | None, environment: Environment) -> dict[str, str]:
+    """The environment comes first."""
+    chosen = file or environment.gateway_secrets_file
+    try:
+        return {**({} if chosen is None else read_secrets(chosen)), **os.environ}
     except DeclarationError as error:
         raise _failure(str(error)) from None
 

@@ -50,8 +50,8 @@ log = structlog.get_logger("services.gateway")
 
 @dataclass(frozen=True, slots=True)
 class ProgramSettings:
-    """`secrets`: the environment, of which only what the declaration names is read. `proxies`: addresses of proxies
-    whose `X-Forwarded-For` is believed. `port` 0 picks a free one."""
+    """`secrets`: the environment and the file of secrets, of which only what the declaration names is read. `proxies`:
+    addresses of proxies whose `X-Forwarded-For` is believed. `port` 0 picks a free one."""
 
     kafka: str
     redis_url: str

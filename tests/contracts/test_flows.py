@@ -75,6 +75,7 @@ FLOWS: dict[str, tuple[str, dict[str, set[str]]]] = {
     "leads.crm-record-created": ("lead_id record_id", {}),
     "documents.uploaded": ("document_id owner_email path sha256", {}),
     "documents.signature-requested": ("document_id path request_id", {}),
+    "documents.signature-completed": ("request_id signed_at", {}),
     "documents.signed": ("document_id request_id path signed_at", {}),
     "documents.filed": ("document_id path sha256", {}),
     "deals.closed": ("deal_id customer_id amount_cents currency closed_at", {}),

@@ -60,7 +60,7 @@ def test_a_port_that_is_none_is_refused() -> None:
 
 def test_metrics_ports_follow_their_base() -> None:
     fixed = WantedPorts(metrics_base=9100).by_listener()
-    names = ("orchestrator", "inventory", "payment", "shipping", "scheduler", "stock-report")
+    names = ("orchestrator", "inventory", "payment", "shipping", "scheduler", "stock-report", "gateway", "automations")
     assert fixed == {name: 9100 + number for number, name in enumerate(names)}
 
 

@@ -55,7 +55,8 @@ def test_up_starts_all_and_says_where_everything_is(stack: Stack, told: list[Pro
     endpoints = stack.up()
     on_disk = json.loads(stack.site.endpoints.read_text())
     assert on_disk == endpoints.model_dump(mode="json")
-    assert set(on_disk) == {"kafka", "redis", "sandbox", "processes"}
+    assert set(on_disk) == {"kafka", "redis", "sandbox", "gateway", "processes"}
+    assert on_disk["gateway"] is None, "it is not among the started"
     started = {"orchestrator", *SERVICES}
     assert set(on_disk["processes"]) == {*INFRASTRUCTURE, *started}
     assert {name for name, one in on_disk["processes"].items() if one["metrics"]} == started

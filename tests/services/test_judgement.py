@@ -80,10 +80,10 @@ class Script(httpx.AsyncBaseTransport):
 
     def __init__(self, *answers: int | Exception) -> None:
         self.answers = deque(answers)
-        self.keys: list[str] = []
+        self.keys: list[str | None] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.keys.append(request.headers["Idempotency-Key"])
+        self.keys.append(request.headers.get("Idempotency-Key"))
         answer = self.answers.popleft()
         if isinstance(answer, Exception):
             raise answer
@@ -100,13 +100,15 @@ class FakeTime:
         self.now_s += seconds
 
 
-def call(script: Script, time: FakeTime, limits: CallLimits = LIMITS) -> Callable[[], Awaitable[Answer]]:
+def call(
+    script: Script, time: FakeTime, limits: CallLimits = LIMITS, key: str | None = "k1"
+) -> Callable[[], Awaitable[Answer]]:
     around = Surroundings(
         now_ms=lambda: 0, monotonic_s=lambda: time.now_s, sleep=time.sleep, random=lambda: 0.5, token=lambda: "0" * 8
     )
     client = httpx.AsyncClient(transport=script, base_url="http://provider/payment/")
     provider = ProviderHttp("the provider", client, limits, around)
-    return lambda: provider.post("charges", {"a": 1}, key="k1")
+    return lambda: provider.post("charges", {"a": 1}, key=key)
 
 
 async def test_refusals_before_any_work_are_repeated_with_growing_pauses_and_the_same_key() -> None:
@@ -150,3 +152,20 @@ async def test_no_attempt_begins_after_the_time_limit() -> None:
         await call(script, time, limits)()
 
     assert time.now_s == 3.0
+
+
+async def test_without_a_key_a_certain_refusal_is_repeated_and_no_key_is_sent() -> None:
+    script = Script(503, httpx.ConnectError("refused"), 200)
+
+    assert (await call(script, FakeTime(), key=None)()).status == 200
+    assert script.keys == [None] * 3
+
+
+@pytest.mark.parametrize("doubt", [httpx.ReadTimeout("slow"), httpx.ReadError("broken"), 500])
+async def test_without_a_key_what_may_have_been_done_is_never_asked_for_again(doubt: int | Exception) -> None:
+    script = Script(503, doubt, 200)
+
+    with pytest.raises(Unknown):
+        await call(script, FakeTime(), key=None)()
+
+    assert len(script.keys) == 2

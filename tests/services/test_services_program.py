@@ -38,7 +38,7 @@ def test_an_unknown_service_is_named_beside_the_known_ones() -> None:
     code, output = run("inventory", "paymnt")
 
     assert code == 2
-    assert "unknown service 'paymnt'; known are inventory, payment, shipping, stock-report" in output
+    assert "unknown service 'paymnt'; known are document-filing, document-signature," in output
 
 
 def test_without_a_service_nothing_starts() -> None:
@@ -92,7 +92,8 @@ def test_handlers_name_only_types_that_have_a_contract() -> None:
     entries = orjson.loads(handlers_json())["handlers"]
     names = [name for entry in entries for name in (*entry["handles"], *entry["publishes"])]
 
-    assert [entry["service"] for entry in entries] == ["inventory", "payment", "shipping", "stock-report"]
+    assert [entry["service"] for entry in entries] == sorted(REGISTRY)
+    assert {"inventory", "payment", "shipping", "stock-report", "lead-alert", "invoicing"} <= set(REGISTRY)
     assert all(catalog.get(name) for name in names)
 
 
@@ -136,6 +137,10 @@ def test_the_local_stack_brings_its_own_outside_world(endpoints_file: Path) -> N
     assert found.options == {
         "payment_url": "http://127.0.0.1:4/payment",
         "carrier_url": "http://127.0.0.1:4/carrier",
+        "slack_url": "http://127.0.0.1:4/slack/webhook",
+        "crm_url": "http://127.0.0.1:4/crm",
+        "accounting_url": "http://127.0.0.1:4/accounting",
+        "signature_url": "http://127.0.0.1:4/signature",
         "opening_stock": "local",
     }
 
@@ -166,6 +171,13 @@ def test_every_option_can_be_set_by_the_environment() -> None:
         ("inventory", {"opening_stock": "plenty"}, "opening_stock is 'plenty'"),
         ("payment", {}, "set COUNTERPOINT_PAYMENT_URL or --option payment_url=URL"),
         ("shipping", {}, "set COUNTERPOINT_CARRIER_URL or --option carrier_url=URL"),
+        ("lead-alert", {}, "set COUNTERPOINT_SLACK_URL"),
+        ("lead-crm", {}, "set COUNTERPOINT_CRM_URL"),
+        ("invoicing", {}, "set COUNTERPOINT_ACCOUNTING_URL"),
+        ("document-signature", {}, "set COUNTERPOINT_SIGNATURE_URL"),
+        ("document-filing", {}, "set COUNTERPOINT_DOCUMENTS_INCOMING"),
+        ("document-filing", {"documents_incoming": "absent"}, "'absent', which is not a folder"),
+        ("document-filing", {"documents_incoming": ".", "documents_completed": "."}, "within one another"),
         ("payment", {"providers": "fast"}, "providers is 'fast'"),
         ("payment", {"payment_url": "http://p", "provider_total_seconds": "soon"}, "not a number of seconds"),
         ("shipping", {"carrier_url": "http://c", "provider_answer_seconds": "-1"}, "not a number of seconds"),

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from contracts.envelope import Envelope, encode_headers
 from contracts.inventory import StockChanged, StockReport, StockTotal
-from deploy.local.site import COMPANIONS
 from deploy.local.stack import Stack
 from operations.endpoints import Endpoints
 from tests.gates.repository import ROOT
@@ -29,7 +28,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = Stack(tmp_path_factory.mktemp("report"))
     try:
-        made.up(only=("kafka", "redis-orchestrator", "redis-services", *COMPANIONS))
+        made.up(only=("kafka", "redis-orchestrator", "redis-services", "scheduler", "stock-report"))
         yield made
     finally:
         made.down()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from deploy.local.sandbox.faults import Fault, Faults, Verdict
 from deploy.local.sandbox.perform import Outcome, fingerprint, perform
 from deploy.local.sandbox.provider import Call, Delivery, Lookup, Operation, Provider, Reply, RequestBody, refusal
 from deploy.local.sandbox.under_way import UnderWay
+from deploy.local.sandbox.webhooks import Address, Teller
 from deploy.local.sandbox.writer import Writer
 
 KEY_LIMIT = 255
@@ -53,8 +54,8 @@ class Sandbox:
         if verdict.silent or verdict.refused:
             await asyncio.sleep(verdict.wait_ms / 1000)
             return await _misbehaved(request, verdict)
-        key = request.headers.get("idempotency-key", "")
-        if not 1 <= len(key) <= KEY_LIMIT:
+        key = request.headers.get("idempotency-key", "") if operation.keyed else ""
+        if operation.keyed and not 1 <= len(key) <= KEY_LIMIT:
             return _answer(
                 refusal(400, "idempotency_key_missing", f"Send Idempotency-Key, 1 to {KEY_LIMIT} characters.")
             )
@@ -142,14 +143,19 @@ class Sandbox:
         return _answer(Reply(200, {"faults": [fault.model_dump() for fault in self.faults.listed()]}))
 
 
-def make_app(data: Path, providers: Sequence[Provider]) -> FastAPI:
-    """Return the application that plays `providers` and keeps its books in folder `data`."""
+def make_app(data: Path, providers: Sequence[Provider], webhooks: Mapping[str, Address] | None = None) -> FastAPI:
+    """Return the application that plays `providers` and keeps its books in folder `data`. `webhooks`: where those of
+    each provider go."""
     sandbox = Sandbox(data, providers)
+    teller = Teller(sandbox.writer, webhooks or {})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sandbox.writer.start()
+        telling = asyncio.create_task(teller.run())
         yield
+        telling.cancel()
+        await asyncio.wait((telling,))
         await asyncio.to_thread(sandbox.writer.close)
 
     app = FastAPI(title="Counterpoint sandbox", lifespan=lifespan, openapi_url=None)
@@ -189,7 +195,7 @@ async def _deliver(request: Request, outcome: Outcome, *, lose_answer: bool) -> 
         return await stay_silent(request)
     if outcome.delivery is Delivery.LOST or (lose_answer and not outcome.replayed):
         return await cut(request)
-    response = _json(outcome.status, outcome.body)
+    response = Response(outcome.body, status_code=outcome.status, media_type=outcome.media_type)
     if outcome.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response

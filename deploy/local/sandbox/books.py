@@ -33,6 +33,10 @@ CREATE INDEX IF NOT EXISTS objects_by_reference ON objects (provider, kind, refe
 CREATE INDEX IF NOT EXISTS objects_by_key ON objects (provider, kind, key);
 CREATE TABLE IF NOT EXISTS counters (
     provider TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (provider, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS webhooks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, provider TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL,
+    due REAL NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS webhooks_by_due ON webhooks (due);
 """
 
 
@@ -112,6 +116,46 @@ class ProviderBooks:
             "INSERT INTO effects (at, provider, kind, reference, idempotency_key, data) VALUES (?, ?, ?, ?, ?, ?)",
             (at, self._provider, effect.kind, effect.reference, key, orjson.dumps(effect.data)),
         )
+
+    def queue_webhook(self, webhook_id: str, body: bytes) -> None:
+        """Keep what is to be told."""
+        self._connection.execute(
+            "INSERT INTO webhooks (provider, id, body) VALUES (?, ?, ?)", (self._provider, webhook_id, body)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DueWebhook:
+    """`attempts`: how often it was told in vain."""
+
+    seq: int
+    provider: str
+    id: str
+    body: bytes
+    attempts: int
+
+
+def due_webhooks(
+    connection: sqlite3.Connection, providers: tuple[str, ...], now_s: float, limit: int
+) -> list[DueWebhook]:
+    """Those of these providers that are due, the oldest first."""
+    marks = ", ".join("?" for _ in providers)
+    rows = connection.execute(
+        f"SELECT seq, provider, id, body, attempts FROM webhooks WHERE due <= ? AND provider IN ({marks})"
+        " ORDER BY seq LIMIT ?",
+        (now_s, *providers, limit),
+    )
+    return [DueWebhook(*row) for row in rows]
+
+
+def settle_webhook(connection: sqlite3.Connection, seq: int) -> None:
+    """It was told."""
+    connection.execute("DELETE FROM webhooks WHERE seq = ?", (seq,))
+
+
+def postpone_webhook(connection: sqlite3.Connection, seq: int, due_s: float) -> None:
+    """It was told in vain; tell it again at `due_s`, seconds since the epoch."""
+    connection.execute("UPDATE webhooks SET due = ?, attempts = min(attempts + 1, 30) WHERE seq = ?", (due_s, seq))
 
 
 LEDGER_MAX = 1_000_000

@@ -20,6 +20,7 @@ class Outcome:
     body: bytes
     delivery: Delivery = Delivery.SENT
     replayed: bool = False
+    media_type: str = "application/json"
 
 
 def fingerprint(path: str, body: Json) -> bytes:
@@ -32,6 +33,8 @@ def perform(
 ) -> Outcome:
     """Do the request inside the open transaction and return its outcome. `mark` is the request's fingerprint."""
     books = ProviderBooks(connection, provider)
+    if not operation.keyed:
+        return _record_unkeyed(books, call, operation.handler(books, body, call))
     known = books.answer(call.key)
     if known is not None and known.fingerprint == mark:
         return Outcome(known.status, known.body, replayed=True)
@@ -42,11 +45,24 @@ def perform(
     return _record(books, mark, call, reply)
 
 
+def _record_unkeyed(books: ProviderBooks, call: Call, reply: Reply) -> Outcome:
+    if reply.effect is not None:
+        books.list_effect(call.at, call.key, reply.effect)
+    if reply.text is not None:
+        return Outcome(reply.status, reply.text.encode(), reply.delivery, media_type="text/plain")
+    return Outcome(reply.status, orjson.dumps(reply.body), reply.delivery)
+
+
 def _record(books: ProviderBooks, mark: bytes, call: Call, reply: Reply) -> Outcome:
-    assert reply.stored or reply.effect is None, "an effect without a stored answer would be done again by a repeat"
+    assert reply.text is None, "stored answers are JSON"
+    assert reply.stored or (reply.effect is None and not reply.webhooks), (
+        "an effect without a stored answer would be done again by a repeat"
+    )
     encoded = orjson.dumps(reply.body)
     if reply.effect is not None:
         books.list_effect(call.at, call.key, reply.effect)
+    for webhook in reply.webhooks:
+        books.queue_webhook(webhook.id, orjson.dumps(webhook.event))
     if reply.stored:
         books.store_answer(call.key, StoredAnswer(mark, reply.status, encoded))
     return Outcome(reply.status, encoded, reply.delivery)

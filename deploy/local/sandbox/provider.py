@@ -40,9 +40,17 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """One thing that a provider tells its client by itself, at least once. `id` is the provider's own, of the event."""
+
+    id: str
+    event: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a provider answers. `stored` replies are repeated for the same key; an unstored one is as if nothing was
-    asked.
+    asked. `text`: what is sent instead of JSON, as some do. `webhooks` are told later (webhooks.py).
     """
 
     status: int
@@ -50,6 +58,8 @@ class Reply:
     effect: Effect | None = None
     stored: bool = True
     delivery: Delivery = Delivery.SENT
+    text: str | None = None
+    webhooks: tuple[Webhook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +102,15 @@ Reader = Callable[[Books, Mapping[str, str]], Reply]
 class Operation:
     """A `POST` that may change the world: its path, the model of its body, and what it does. `covers`: an undo, which
     is not done while a request that it covers is under way; None: it makes something. `reference`: what it is made for,
-    by which an undo can cover it beside its key."""
+    by which an undo can cover it beside its key. `keyed` False: the provider knows no idempotency keys, and every
+    request is a new one."""
 
     path: str
     body: type[RequestBody]
     handler: Handler
     covers: Callable[[Any], Covers] | None = None
     reference: Callable[[Any], str] | None = None
+    keyed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""One outside system over HTTP: `httpx`, several attempts under one idempotency key, one time limit over all.
+"""One outside system over HTTP: `httpx`, several attempts under one idempotency key, one time limit over all. A system
+without keys is asked again only while it is certain that it did nothing.
 
 The loop owns all retries of a call (the handlers have none of their own), so that ten seconds are ten seconds.
 """
@@ -37,8 +38,9 @@ class ProviderHttp:
         self._around = around or system_surroundings()
         self._slots = asyncio.Semaphore(limits.concurrent)
 
-    async def post(self, path: str, body: dict[str, Any], *, key: str) -> Answer:
+    async def post(self, path: str, body: dict[str, Any], *, key: str | None) -> Answer:
         """The provider's final answer (see Verdict), whatever its status. The time limits begin when a slot is free.
+        `key` None: the provider has none, so that a repeat of what may have been done would do it twice.
 
         Raises:
             NotDone: no attempt got through, and none can have done anything.
@@ -47,13 +49,15 @@ class ProviderHttp:
         async with self._slots:
             return await self._post(path, body, key)
 
-    async def _post(self, path: str, body: dict[str, Any], key: str) -> Answer:
+    async def _post(self, path: str, body: dict[str, Any], key: str | None) -> Answer:
         certain, give_up_at = True, self._around.monotonic_s() + self._limits.total_s
         for attempt in range(1, self._limits.pauses.attempts + 1):
             verdict, met, response = await self._attempt(path, body, key, give_up_at - self._around.monotonic_s())
             if verdict is Verdict.FINAL and response is not None:
                 return Answer(response.status_code, _json(response), certain)
             certain = certain and verdict is Verdict.NOT_DONE
+            if key is None and not certain:
+                raise exhausted(self.name, f"{met} (it has no idempotency keys)", certain=False)
             left_s = give_up_at - self._around.monotonic_s()
             pause_s = self._limits.pauses.pause_s(attempt, self._around.random(), left_s)
             if pause_s is None:
@@ -76,9 +80,11 @@ class ProviderHttp:
             raise Unknown("unreadable-answer", f"{self.name} answered 201 without what was asked for") from error
 
     async def _attempt(
-        self, path: str, body: dict[str, Any], key: str, left_s: float
+        self, path: str, body: dict[str, Any], key: str | None, left_s: float
     ) -> tuple[Verdict, str, httpx.Response | None]:
-        headers = {"Idempotency-Key": provider_key(key), "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Idempotency-Key"] = provider_key(key)
         try:
             async with asyncio.timeout(min(self._limits.answer_s, left_s)):
                 response = await self._client.post(path, content=orjson.dumps(body), headers=headers)

@@ -1,0 +1,1 @@
+"""Document filing: what is signed moves from the incoming to the completed folder."""

@@ -1,0 +1,1 @@
+"""Lead alerts: sales hears of a new lead in Slack."""
