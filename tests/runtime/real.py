@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
 import shutil
@@ -11,14 +12,18 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from contracts.topics import INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, SHARDS
 from deploy.local.ports import assigned
 from deploy.local.redis_server import find_redis_server
 from deploy.local.stack import Stack
 from operations.endpoints import Endpoints
+from orchestrator.runtime.group_start_kafka import commit_start
+from orchestrator.runtime.groups import ENGINE_GROUP
 
 START_SECONDS_MAX = 20.0
 STARTS_MAX = 5
@@ -49,6 +54,23 @@ async def create_topics(kafka: str, topics: Mapping[str, int]) -> None:
         await admin.create_topics([NewTopic(name, count, 1, topic_configs=settings) for name, count in topics.items()])
     finally:
         await admin.close()
+
+
+@contextmanager
+def lab_stack(folder: Path) -> Iterator[Endpoints]:
+    """A Kafka and a Redis of one's own, ready for an engine and the participants of the lab's sagas."""
+    stack = Stack(folder)
+    endpoints = stack.up(only=("kafka", "redis-orchestrator"))
+    try:
+        asyncio.run(_prepare_lab(endpoints.kafka))
+        yield endpoints
+    finally:
+        stack.down()
+
+
+async def _prepare_lab(kafka: str) -> None:
+    await create_topics(kafka, {INBOX: SHARDS, LIFECYCLE: 1, ORCHESTRATOR_DEAD_LETTERS: 1, "lab.commands": 2})
+    await commit_start(kafka, ENGINE_GROUP, INBOX)
 
 
 @contextmanager

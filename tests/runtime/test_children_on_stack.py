@@ -12,20 +12,18 @@ from prometheus_client import CollectorRegistry
 from contracts.envelope import Envelope, encode_headers
 from contracts.ids import partition_of
 from contracts.record import OutgoingRecord
-from contracts.topics import INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, SHARDS
-from deploy.local.stack import Stack
+from contracts.topics import INBOX, SHARDS
 from operations.endpoints import Endpoints
 from orchestrator.engine.expiry import may_expire
 from orchestrator.engine.inputs import SAGA_HEADER, VERSION_HEADER
 from orchestrator.engine.process import decode_process
-from orchestrator.runtime.engine_loop import ENGINE_GROUP, EngineLoop, EngineSettings
-from orchestrator.runtime.group_start_kafka import commit_start
+from orchestrator.runtime.engine_loop import EngineLoop, EngineSettings
 from orchestrator.runtime.log_kafka import KafkaLog
 from orchestrator.runtime.metrics import Metrics
 from orchestrator.runtime.readiness import Readiness
 from orchestrator.runtime.store_redis import RedisStore
 from orchestrator.testkit.lab import Begun
-from tests.runtime.real import create_topics, unique
+from tests.runtime.real import lab_stack, unique
 from tests.runtime.test_children import RULES, answer
 
 pytestmark = pytest.mark.stack
@@ -34,19 +32,8 @@ LIMIT_S = 60.0
 
 @pytest.fixture(scope="module")
 def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    stack = Stack(tmp_path_factory.mktemp("children"))
-    found = stack.up(only=("kafka", "redis-orchestrator"))
-    asyncio.run(_prepare(found))
-    try:
+    with lab_stack(tmp_path_factory.mktemp("children")) as found:
         yield found
-    finally:
-        stack.down()
-
-
-async def _prepare(endpoints: Endpoints) -> None:
-    topics = {INBOX: SHARDS, LIFECYCLE: 1, ORCHESTRATOR_DEAD_LETTERS: 1, "lab.commands": 2}
-    await create_topics(endpoints.kafka, topics)
-    await commit_start(endpoints.kafka, ENGINE_GROUP, INBOX)
 
 
 async def participate(endpoints: Endpoints, refused: str | None) -> None:

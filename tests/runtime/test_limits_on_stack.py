@@ -13,8 +13,6 @@ from prometheus_client import CollectorRegistry
 
 from contracts.envelope import decode_headers
 from contracts.record import IncomingRecord
-from contracts.topics import INBOX, LIFECYCLE, ORCHESTRATOR_DEAD_LETTERS, SHARDS
-from deploy.local.stack import Stack
 from operations.endpoints import Endpoints
 from orchestrator.engine.book import SagaBook
 from orchestrator.engine.process import decode_process
@@ -22,8 +20,6 @@ from orchestrator.language import Concurrency, Rate
 from orchestrator.language.limits import Limit
 from orchestrator.runtime.clock import Clock
 from orchestrator.runtime.engine_loop import EngineLoop, EngineSettings
-from orchestrator.runtime.group_start_kafka import commit_start
-from orchestrator.runtime.groups import ENGINE_GROUP
 from orchestrator.runtime.log import Appender
 from orchestrator.runtime.log_kafka import KafkaLog
 from orchestrator.runtime.metrics import Metrics
@@ -31,7 +27,7 @@ from orchestrator.runtime.readiness import Readiness
 from orchestrator.runtime.rules import Rules, rules_of
 from orchestrator.runtime.store_redis import RedisStore
 from orchestrator.testkit.lab import lab_saga, step
-from tests.runtime.real import create_topics, unique
+from tests.runtime.real import lab_stack, unique
 from tests.runtime.test_children import answer
 from tests.runtime.test_children_on_stack import start
 
@@ -44,19 +40,8 @@ WORK_S = 0.03
 
 @pytest.fixture(scope="module")
 def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    stack = Stack(tmp_path_factory.mktemp("limits"))
-    found = stack.up(only=("kafka", "redis-orchestrator"))
-    asyncio.run(_prepare(found))
-    try:
+    with lab_stack(tmp_path_factory.mktemp("limits")) as found:
         yield found
-    finally:
-        stack.down()
-
-
-async def _prepare(endpoints: Endpoints) -> None:
-    topics = {INBOX: SHARDS, LIFECYCLE: 1, ORCHESTRATOR_DEAD_LETTERS: 1, "lab.commands": 1}
-    await create_topics(endpoints.kafka, topics)
-    await commit_start(endpoints.kafka, ENGINE_GROUP, INBOX)
 
 
 class Provider:

@@ -138,3 +138,22 @@ def refusal(status: int, code: str, message: str, *, stored: bool = True) -> Rep
 def made_id(prefix: str, key: str, length: int = 20) -> str:
     """Return an id made from the idempotency key alone: the same after any restart, another one for every key."""
     return f"{prefix}{hashlib.sha256(f'{prefix}:{key}'.encode()).hexdigest()[:length]}"
+
+
+def kept(path: str, kind: str, *, id_name: str, reference_name: str) -> tuple[Lookup, Lookup]:
+    """The lookups of what a provider keeps as `kind`: one by its id, and a list by reference and idempotency key, of
+    which at least one is given. `path` ends in the plural of its name: `/carrier/labels`."""
+    plural = path.rpartition("/")[2]
+    noun = plural.removesuffix("s")
+
+    def one(books: Books, parameters: Mapping[str, str]) -> Reply:
+        found = books.get(kind, parameters[id_name])
+        return refusal(404, f"unknown_{noun}", f"There is no such {noun}.") if found is None else Reply(200, found)
+
+    def several(books: Books, parameters: Mapping[str, str]) -> Reply:
+        reference, key = parameters.get(reference_name), parameters.get("idempotency_key")
+        if reference is None and key is None:
+            return refusal(400, "invalid_request", f"Give {reference_name} or idempotency_key.")
+        return Reply(200, {plural: books.find(kind, reference=reference, key=key)})
+
+    return Lookup(f"{path}/{{{id_name}}}", one), Lookup(path, several)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -12,13 +11,12 @@ from deploy.local.sandbox.provider import (
     Call,
     Effect,
     Id,
-    Lookup,
     Operation,
     Provider,
     Reply,
     RequestBody,
+    kept,
     made_id,
-    refusal,
 )
 
 INVOICE = "invoice"
@@ -49,22 +47,8 @@ def create_invoice(books: Books, body: InvoiceBody, call: Call) -> Reply:
     return Reply(201, fields, effect=Effect(INVOICE, body.deal_id, data))
 
 
-def one_invoice(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /accounting/invoices/{invoice_id}`."""
-    found = books.get(INVOICE, parameters["invoice_id"])
-    return refusal(404, "unknown_invoice", "There is no such invoice.") if found is None else Reply(200, found)
-
-
-def invoices(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /accounting/invoices`, by deal and idempotency key."""
-    reference, key = parameters.get("deal_id"), parameters.get("idempotency_key")
-    if reference is None and key is None:
-        return refusal(400, "invalid_request", "Give deal_id or idempotency_key.")
-    return Reply(200, {"invoices": books.find(INVOICE, reference=reference, key=key)})
-
-
 ACCOUNTING = Provider(
     name="accounting",
     operations=(Operation("/accounting/invoices", InvoiceBody, create_invoice),),
-    lookups=(Lookup("/accounting/invoices/{invoice_id}", one_invoice), Lookup("/accounting/invoices", invoices)),
+    lookups=kept("/accounting/invoices", INVOICE, id_name="invoice_id", reference_name="deal_id"),
 )

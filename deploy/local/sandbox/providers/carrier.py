@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -15,11 +14,11 @@ from deploy.local.sandbox.provider import (
     Id,
     Json,
     Key,
-    Lookup,
     Operation,
     Provider,
     Reply,
     RequestBody,
+    kept,
     made_id,
     refusal,
 )
@@ -142,20 +141,6 @@ def _set_status(books: Books, label: Json, status: str) -> None:
     books.put(LABEL, label["label_id"], label["order_id"], label["idempotency_key"], {**label, "status": status})
 
 
-def one_label(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /carrier/labels/{label_id}`."""
-    label = books.get(LABEL, parameters["label_id"])
-    return refusal(404, "unknown_label", "There is no such label.") if label is None else Reply(200, label)
-
-
-def labels(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /carrier/labels`, by order and idempotency key."""
-    reference, key = parameters.get("order_id"), parameters.get("idempotency_key")
-    if reference is None and key is None:
-        return refusal(400, "invalid_request", "Give order_id or idempotency_key.")
-    return Reply(200, {"labels": books.find(LABEL, reference=reference, key=key)})
-
-
 CARRIER = Provider(
     name="carrier",
     operations=(
@@ -163,8 +148,5 @@ CARRIER = Provider(
         Operation("/carrier/voids", VoidBody, void, covers=covered_by_void),
         Operation("/carrier/dispatches", DispatchBody, dispatch),
     ),
-    lookups=(
-        Lookup("/carrier/labels/{label_id}", one_label),
-        Lookup("/carrier/labels", labels),
-    ),
+    lookups=kept("/carrier/labels", LABEL, id_name="label_id", reference_name="order_id"),
 )

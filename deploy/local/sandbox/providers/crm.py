@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -12,13 +11,12 @@ from deploy.local.sandbox.provider import (
     Call,
     Effect,
     Id,
-    Lookup,
     Operation,
     Provider,
     Reply,
     RequestBody,
+    kept,
     made_id,
-    refusal,
 )
 
 RECORD = "record"
@@ -44,22 +42,8 @@ def create_record(books: Books, body: RecordBody, call: Call) -> Reply:
     return Reply(201, {"record_id": record_id, "lead_id": body.lead_id}, effect=Effect(RECORD, body.lead_id, data))
 
 
-def one_record(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /crm/records/{record_id}`."""
-    found = books.get(RECORD, parameters["record_id"])
-    return refusal(404, "unknown_record", "There is no such record.") if found is None else Reply(200, found)
-
-
-def records(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /crm/records`, by lead and idempotency key."""
-    reference, key = parameters.get("lead_id"), parameters.get("idempotency_key")
-    if reference is None and key is None:
-        return refusal(400, "invalid_request", "Give lead_id or idempotency_key.")
-    return Reply(200, {"records": books.find(RECORD, reference=reference, key=key)})
-
-
 CRM = Provider(
     name="crm",
     operations=(Operation("/crm/records", RecordBody, create_record),),
-    lookups=(Lookup("/crm/records/{record_id}", one_record), Lookup("/crm/records", records)),
+    lookups=kept("/crm/records", RECORD, id_name="record_id", reference_name="lead_id"),
 )

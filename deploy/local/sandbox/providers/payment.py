@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -16,11 +15,11 @@ from deploy.local.sandbox.provider import (
     Id,
     Json,
     Key,
-    Lookup,
     Operation,
     Provider,
     Reply,
     RequestBody,
+    kept,
     made_id,
     refusal,
 )
@@ -128,28 +127,11 @@ def _give_back(books: Books, order_id: str, due: list[Json], call: Call) -> Repl
     return Reply(201, {**given, "order_id": order_id}, effect=Effect("refund", order_id, data))
 
 
-def one_charge(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /payment/charges/{payment_id}`."""
-    payment = books.get(CHARGE, parameters["payment_id"])
-    return refusal(404, "unknown_charge", "There is no such charge.") if payment is None else Reply(200, payment)
-
-
-def charges(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /payment/charges`, by order and idempotency key."""
-    reference, key = parameters.get("order_id"), parameters.get("idempotency_key")
-    if reference is None and key is None:
-        return refusal(400, "invalid_request", "Give order_id or idempotency_key.")
-    return Reply(200, {"charges": books.find(CHARGE, reference=reference, key=key)})
-
-
 PAYMENT = Provider(
     name="payment",
     operations=(
         Operation("/payment/charges", ChargeBody, charge, reference=lambda body: body.order_id),
         Operation("/payment/refunds", RefundBody, refund, covers=covered_by_refund),
     ),
-    lookups=(
-        Lookup("/payment/charges/{payment_id}", one_charge),
-        Lookup("/payment/charges", charges),
-    ),
+    lookups=kept("/payment/charges", CHARGE, id_name="payment_id", reference_name="order_id"),
 )

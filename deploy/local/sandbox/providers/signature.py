@@ -5,7 +5,6 @@ Owners sign at once, but for two whose address says otherwise (`README.md`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -15,12 +14,12 @@ from deploy.local.sandbox.provider import (
     Call,
     Effect,
     Id,
-    Lookup,
     Operation,
     Provider,
     Reply,
     RequestBody,
     Webhook,
+    kept,
     made_id,
     refusal,
 )
@@ -81,25 +80,11 @@ def _completed(request_id: str, at: str) -> Webhook:
     return Webhook(made_id("evt_", request_id), event)
 
 
-def one_request(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /signature/requests/{request_id}`."""
-    found = books.get(REQUEST, parameters["request_id"])
-    return refusal(404, "unknown_request", "There is no such request.") if found is None else Reply(200, found)
-
-
-def requests(books: Books, parameters: Mapping[str, str]) -> Reply:
-    """`GET /signature/requests`, by document and idempotency key."""
-    reference, key = parameters.get("document_id"), parameters.get("idempotency_key")
-    if reference is None and key is None:
-        return refusal(400, "invalid_request", "Give document_id or idempotency_key.")
-    return Reply(200, {"requests": books.find(REQUEST, reference=reference, key=key)})
-
-
 SIGNATURE = Provider(
     name="signature",
     operations=(
         Operation("/signature/requests", SignatureBody, request_signature),
         Operation("/signature/signings", SigningBody, sign),
     ),
-    lookups=(Lookup("/signature/requests/{request_id}", one_request), Lookup("/signature/requests", requests)),
+    lookups=kept("/signature/requests", REQUEST, id_name="request_id", reference_name="document_id"),
 )
