@@ -123,18 +123,16 @@ async def _play(
     with Board(console, flows) as board:
         async with asyncio.TaskGroup() as group:
             played = {
-                flow.name: group.create_task(_perform(flow, _scene(flow, board, stack, endpoints, calm, wanted)))
+                flow.name: group.create_task(flow.perform(_scene(flow, board, stack, endpoints, calm, wanted)))
                 for flow in flows
             }
             if wanted.chaos is None:
                 calm.set()
             else:
                 group.create_task(disturbed(board, wanted.chaos))
+                await asyncio.wait(played.values())
+                board.over()
     return {name: task.result() for name, task in played.items()}
-
-
-async def _perform(flow: Flow, scene: Scene) -> Outcome:
-    return await flow.perform(scene)
 
 
 def _scene(flow: Flow, board: Board, stack: Stack, endpoints: Endpoints, calm: asyncio.Event, wanted: Wanted) -> Scene:

@@ -25,6 +25,7 @@ class Board:
     def __init__(self, console: Console, flows: Sequence[Flow]) -> None:
         self.midway = asyncio.Event()
         self.published = asyncio.Event()
+        self.is_over = False
         self._console = console
         self._bars = Progress(
             TextColumn("{task.description:<24}"),
@@ -50,6 +51,12 @@ class Board:
     def teller(self, name: str) -> Callable[[Standing], None]:
         """What the flow of this name calls."""
         return lambda standing: self._tell(name, standing)
+
+    def over(self) -> None:
+        """The flows have ended, or given up before all was published: nobody waits for them any more."""
+        self.is_over = True
+        self.midway.set()
+        self.published.set()
 
     def _rows(self, name: str) -> tuple[TaskID, TaskID]:
         return (

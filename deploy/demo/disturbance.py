@@ -32,8 +32,10 @@ class Chaos(StrEnum):
 
 async def disturb(chaos: Chaos, stack: Stack, parts: Sequence[str], seed: int, board: Board, tell: Tell) -> None:
     """Begins when the flows are midway. `parts`: their automations. `restarts` goes on until all is published; no part
-    is left stopped."""
+    is left stopped. Flows that gave up before they were midway are not disturbed."""
     await board.midway.wait()
+    if board.is_over:
+        return
     if chaos is Chaos.KILL_ORCHESTRATOR:
         await _restart(stack, ORCHESTRATOR, True, tell)
     elif chaos is Chaos.KILL_AUTOMATIONS:

@@ -8,7 +8,7 @@ whoever calls it has the stack up, and may be killing parts of it meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,4 +75,4 @@ class Flow:
     parts: tuple[str, ...]
     count: int
     rate: float
-    perform: Callable[[Scene], Awaitable[Outcome]]
+    perform: Callable[[Scene], Coroutine[Any, Any, Outcome]]

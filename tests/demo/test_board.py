@@ -91,6 +91,31 @@ async def test_restarts_go_on_until_all_is_published_and_leave_nothing_stopped(m
     assert parts.done[1::2] == [("start", name) for _, name in parts.done[::2]]
 
 
+@pytest.mark.parametrize("chaos", list(Chaos))
+async def test_flows_that_gave_up_are_not_waited_for(chaos: Chaos) -> None:
+    """Their time was over before anything was published: nothing is killed, and the run ends."""
+    board, _ = board_of("one")
+    board.teller("one")(Standing(0, 10, 0, 10))
+    parts = Parts()
+    disturbing = asyncio.create_task(disturb(chaos, cast(Stack, parts), ("payment",), 1, board, lambda _: None))
+    await asyncio.sleep(0)
+    board.over()
+    await disturbing
+    assert parts.done == []
+
+
+async def test_restarts_end_with_flows_that_gave_up_midway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disturbance, "DOWN_SECONDS", 0.0)
+    board, _ = board_of("one")
+    board.teller("one")(Standing(5, 10, 0, 10))
+    parts = Parts()
+    run = asyncio.create_task(disturb(Chaos.RESTARTS, cast(Stack, parts), ("payment",), 1, board, lambda _: None))
+    name = await parts.restarted.get()
+    board.over()
+    await run
+    assert parts.done[-1] == ("start", name)
+
+
 def test_all_are_all() -> None:
     assert chosen("all") == FLOWS
     assert [flow.name for flow in chosen("orders")] == ["orders"]
