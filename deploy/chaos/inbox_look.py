@@ -3,7 +3,8 @@ orchestrator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,8 +28,23 @@ class Look:
 
 
 async def take_look(kafka: str, redis_url: str, group: str) -> Look:
-    """Raises the clients' errors: Kafka or Redis is away."""
-    bounds, committed = await _log(kafka, group)
+    """Other shards may be at work meanwhile, so the order counts: where the inbox begins comes first and where it ends
+    last. A sound shard is then never seen beyond its end because it went on between two questions.
+
+    Raises the clients' errors: Kafka or Redis is away."""
+    async with _consumer(kafka, group) as consumer:
+        places = [TopicPartition(INBOX, shard) for shard in range(SHARDS)]
+        # Assigned, not subscribed: it asks for the group's offsets and never is a member.
+        consumer.assign(places)
+        starts = await consumer.beginning_offsets(places)
+        committed = {place.partition: await consumer.committed(place) for place in places}
+        stored, processes = await _kept(redis_url)
+        ends = await consumer.end_offsets(places)
+    bounds = {place.partition: (starts[place], ends[place]) for place in places}
+    return Look(bounds, committed, stored, processes)
+
+
+async def _kept(redis_url: str) -> tuple[Mapping[int, int | None], frozenset[str]]:
     redis = Redis.from_url(redis_url)
     try:
         stored = {}
@@ -38,19 +54,14 @@ async def take_look(kafka: str, redis_url: str, group: str) -> Look:
         keys = [key async for key in redis.scan_iter(f"cp:*{PROCESS_INFIX}*", count=SCAN_COUNT)]
     finally:
         await redis.aclose()
-    return Look(bounds, committed, stored, frozenset(key.decode().partition(PROCESS_INFIX)[2] for key in keys))
+    return stored, frozenset(key.decode().partition(PROCESS_INFIX)[2] for key in keys)
 
 
-async def _log(kafka: str, group: str) -> tuple[Mapping[int, tuple[int, int]], Mapping[int, int | None]]:
+@asynccontextmanager
+async def _consumer(kafka: str, group: str) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:
-        places = [TopicPartition(INBOX, shard) for shard in range(SHARDS)]
-        # Assigned, not subscribed: it asks for the group's offsets and never is a member.
-        consumer.assign(places)
-        starts = await consumer.beginning_offsets(places)
-        ends = await consumer.end_offsets(places)
-        committed = {place.partition: await consumer.committed(place) for place in places}
-        return {place.partition: (starts[place], ends[place]) for place in places}, committed
+        yield consumer
     finally:
         await consumer.stop()
